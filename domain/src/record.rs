@@ -1,0 +1,187 @@
+//! What the log keeps of one event: the event, who sent it, and what was decided about it when it came in.
+//!
+//! ```text
+//! record = version u8 (1) · flags u8 · data kind u8 · durability u8 · accepted_at u64 · expires_at u64 (0: never)
+//!        · publisher length u16 · key length u16 · head length u32 · data length u32        (all little-endian)
+//!        · publisher · idempotency key · head · data
+//! flags  : bit 0 = has an idempotency key, bit 1 = never becomes a dead letter
+//! ```
+//! Dead letters keep the same bytes, so an event reads back the same wherever it was kept.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use compact_str::CompactString;
+
+use crate::event::{DataKind, Event};
+use crate::ids::MessageId;
+use crate::qos::{DeadLetter, Durability};
+use crate::time::Time;
+
+/// An event as it is kept. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The event, with its `topic` attribute set.
+    pub event: Event,
+    /// Who sent it; empty when nobody was authenticated.
+    pub publisher: CompactString,
+    /// The `Idempotency-Key` that stood in for `source` and `id`.
+    pub idempotency_key: Option<CompactString>,
+    /// When it was taken in.
+    pub accepted_at: Time,
+    /// When it must no longer be delivered (I13).
+    pub expires_at: Option<Time>,
+    /// What its acknowledgement promised.
+    pub durability: Durability,
+    /// The strongest of its schemas' settings.
+    pub dead_letter: DeadLetter,
+}
+
+/// Bytes that are no record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the stored record is not well-formed")]
+pub struct InvalidRecord;
+
+const VERSION: u8 = 1;
+const FIXED: usize = 32;
+
+impl Record {
+    /// The id that receivers see and that duplicates are known by.
+    pub fn message_id(&self, topic: &str) -> MessageId {
+        match &self.idempotency_key {
+            Some(key) => MessageId::of_key(topic, &self.publisher, key),
+            None => MessageId::of_event(topic, &self.publisher, self.event.source(), self.event.id()),
+        }
+    }
+
+    /// What orders events among themselves: `partitionkey`, else `subject` (DESIGN §5).
+    pub fn key(&self) -> Option<&str> {
+        self.event.get("partitionkey").or_else(|| self.event.get("subject"))
+    }
+
+    /// Whether it must no longer be delivered at `now`.
+    pub fn is_expired(&self, now: Time) -> bool {
+        self.expires_at.is_some_and(|expires| expires <= now)
+    }
+
+    /// Bytes that [`Record::encode`] will write.
+    pub fn encoded_len(&self) -> usize {
+        FIXED + self.publisher.len() + self.idempotency_key.as_ref().map_or(0, |key| key.len()) + self.event.size()
+    }
+
+    /// Appends the record.
+    pub fn encode(&self, out: &mut impl BufMut) {
+        let key = self.idempotency_key.as_deref().unwrap_or_default();
+        let flags = u8::from(self.idempotency_key.is_some()) | (u8::from(self.dead_letter == DeadLetter::Never) << 1);
+        out.put_u8(VERSION);
+        out.put_u8(flags);
+        out.put_u8(self.event.data_kind() as u8);
+        out.put_u8(self.durability as u8);
+        out.put_u64_le(self.accepted_at.millis());
+        out.put_u64_le(self.expires_at.map_or(0, Time::millis));
+        out.put_u16_le(u16::try_from(self.publisher.len()).expect("publisher names are at most 200 bytes"));
+        out.put_u16_le(u16::try_from(key.len()).expect("idempotency keys are bounded at ingest"));
+        out.put_u32_le(u32::try_from(self.event.head().len()).expect("heads are bounded at ingest"));
+        out.put_u32_le(u32::try_from(self.event.data().len()).expect("data is bounded at ingest"));
+        out.put_slice(self.publisher.as_bytes());
+        out.put_slice(key.as_bytes());
+        out.put_slice(self.event.head());
+        out.put_slice(self.event.data());
+    }
+
+    /// The record's bytes on their own.
+    pub fn to_bytes(&self) -> Bytes {
+        let mut out = BytesMut::with_capacity(self.encoded_len());
+        self.encode(&mut out);
+        out.freeze()
+    }
+
+    /// Reads exactly one record; attributes and data stay slices of `bytes`.
+    pub fn decode(bytes: &Bytes) -> Result<Self, InvalidRecord> {
+        let fixed: &[u8; FIXED] = bytes.first_chunk().ok_or(InvalidRecord)?;
+        let u16_at = |at: usize| usize::from(u16::from_le_bytes([fixed[at], fixed[at + 1]]));
+        let u32_at = |at: usize| u32::from_le_bytes([fixed[at], fixed[at + 1], fixed[at + 2], fixed[at + 3]]) as usize;
+        let u64_at = |at: usize| (u32_at(at) as u64) | ((u32_at(at + 4) as u64) << 32);
+        let durability = match fixed[3] {
+            0 => Durability::None,
+            1 => Durability::Log,
+            2 => Durability::Sync,
+            _ => return Err(InvalidRecord),
+        };
+        let lengths = [u16_at(20), u16_at(22), u32_at(24), u32_at(28)];
+        let whole = lengths.iter().try_fold(FIXED, |sum, len| sum.checked_add(*len));
+        if fixed[0] != VERSION || fixed[1] > 3 || whole != Some(bytes.len()) {
+            return Err(InvalidRecord);
+        }
+        let mut at = FIXED;
+        let [publisher, key, head, data] = lengths.map(|len| {
+            at += len;
+            bytes.slice(at - len..at)
+        });
+        let text = |bytes: &Bytes| std::str::from_utf8(bytes).map(CompactString::from).map_err(|_| InvalidRecord);
+        let data_kind = DataKind::from_code(fixed[2]).ok_or(InvalidRecord)?;
+        Ok(Self {
+            event: Event::from_parts(head, data_kind, data).map_err(|_| InvalidRecord)?,
+            publisher: text(&publisher)?,
+            idempotency_key: (fixed[1] & 1 == 1).then(|| text(&key)).transpose()?,
+            accepted_at: Time::from_millis(u64_at(4)),
+            expires_at: Some(u64_at(12)).filter(|millis| *millis != 0).map(Time::from_millis),
+            durability,
+            dead_letter: if fixed[1] & 2 == 2 { DeadLetter::Never } else { DeadLetter::Allow },
+        })
+    }
+}
+
+/// Who gets an event, as decided when it came in, while its parsed form was at hand. Good only for the same generation of
+/// the topic's routes; otherwise the event is matched again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RouteHint {
+    /// The generation of the topic's routes that decided.
+    pub generation: u64,
+    /// The slots of the matching subscriptions in that generation.
+    pub slots: Box<[u32]>,
+}
+
+/// A record at its place in the log.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// Its offset in its partition.
+    pub offset: u64,
+    /// The record.
+    pub record: Record,
+    /// Who gets it, when it was routed on the way in.
+    pub hint: Option<RouteHint>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::EventBuilder;
+
+    fn record() -> Record {
+        Record {
+            event: EventBuilder::new("1", "/s", "t").with_data(DataKind::Json, Bytes::from_static(b"[1]")),
+            publisher: "acme".into(),
+            idempotency_key: Some("k".into()),
+            accepted_at: Time::from_millis(1_700_000_000_123),
+            expires_at: Some(Time::from_millis(1_700_000_100_000)),
+            durability: Durability::Log,
+            dead_letter: DeadLetter::Never,
+        }
+    }
+
+    #[test]
+    fn records_round_trip() {
+        let bytes = record().to_bytes();
+        assert_eq!(bytes.len(), record().encoded_len());
+        assert_eq!(Record::decode(&bytes), Ok(record()));
+    }
+
+    #[test]
+    fn cut_or_lengthened_records_are_refused() {
+        let bytes = record().to_bytes();
+        for cut in 0..bytes.len() {
+            assert_eq!(Record::decode(&bytes.slice(..cut)), Err(InvalidRecord));
+        }
+        let longer = [&bytes[..], b"x"].concat();
+        assert_eq!(Record::decode(&longer.into()), Err(InvalidRecord));
+    }
+}
