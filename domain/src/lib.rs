@@ -6,12 +6,17 @@
 pub mod clock;
 pub mod event;
 pub mod fields;
+pub mod filter;
 pub mod ids;
 pub mod names;
+pub mod node;
 pub mod position;
 pub mod problem;
 pub mod qos;
 pub mod reason;
 pub mod record;
+pub mod resource;
+pub mod secret;
+pub mod snapshot;
 pub mod time;
 pub mod units;
