@@ -7,6 +7,7 @@ pub mod clock;
 pub mod event;
 pub mod fields;
 pub mod ids;
+pub mod json;
 pub mod names;
 pub mod position;
 pub mod problem;
