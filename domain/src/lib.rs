@@ -14,5 +14,6 @@ pub mod problem;
 pub mod qos;
 pub mod reason;
 pub mod record;
+pub mod schema;
 pub mod time;
 pub mod units;

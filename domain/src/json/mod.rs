@@ -12,6 +12,7 @@ mod pointer;
 pub use doc::{Doc, Kind};
 pub use fault::JsonFault;
 pub use parser::{MAX_DEPTH, Parser};
+pub(crate) use pointer::escaped;
 pub use pointer::{InvalidPointer, Pointer, fragment};
 
 #[doc(hidden)]
