@@ -58,11 +58,20 @@ fn the_verdicts_are_those_of_another_validator() {
 }
 
 #[test]
-fn asserted_formats_refuse_three_more() {
+fn asserted_formats_change_three_verdicts() {
     let mut parser = Parser::new();
-    let invalid = events().into_iter().filter(|event| {
-        let compiled = schema(&event.schemas, true);
-        !parser.parse(event.data.get().as_bytes(), |doc| compiled.is_valid(doc)).expect("JSON")
-    });
-    assert_eq!(invalid.count(), 55);
+    let mut changed: Vec<(String, bool)> = Vec::new();
+    for event in events().into_iter().filter(|event| ["github.check_run:1", "github.deployment_status:1"].contains(&&*event.schemas)) {
+        let mut valid = |asserted| {
+            let compiled = schema(&event.schemas, asserted);
+            parser.parse(event.data.get().as_bytes(), |doc| compiled.is_valid(doc)).expect("JSON")
+        };
+        let (without, with) = (valid(false), valid(true));
+        if without != with {
+            changed.push((event.schemas, with));
+        }
+    }
+    // Two time stamps have a blank for the `T`; one `oneOf` tells its branches apart by format alone.
+    let expected = [("github.check_run:1", false), ("github.check_run:1", false), ("github.deployment_status:1", true)];
+    assert_eq!(changed, expected.map(|(schema, valid)| (schema.to_owned(), valid)));
 }
