@@ -15,5 +15,6 @@ pub mod qos;
 pub mod reason;
 pub mod record;
 pub mod schema;
+pub mod signing;
 pub mod time;
 pub mod units;
