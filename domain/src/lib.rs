@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod event;
 pub mod fields;
+pub mod guard;
 pub mod ids;
 pub mod names;
 pub mod position;
