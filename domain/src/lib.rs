@@ -7,6 +7,7 @@ pub mod clock;
 pub mod event;
 pub mod fields;
 pub mod filter;
+pub mod guard;
 pub mod ids;
 pub mod json;
 pub mod names;
