@@ -4,7 +4,12 @@ use std::path::PathBuf;
 
 use prost::Message;
 
-const FILES: [&str; 3] = ["posthorn/snapshot/v1/snapshot.proto", "posthorn/broker/v1/broker.proto", "io/cloudevents/v1/cloudevents.proto"];
+const FILES: [&str; 4] = [
+    "posthorn/admin/v1/admin.proto",
+    "posthorn/snapshot/v1/snapshot.proto",
+    "posthorn/broker/v1/broker.proto",
+    "io/cloudevents/v1/cloudevents.proto",
+];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=posthorn");
@@ -13,6 +18,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let descriptors = protox::compile(FILES, ["."])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
-    tonic_prost_build::configure().bytes(".").compile_fds(descriptors)?;
+    tonic_prost_build::configure()
+        .bytes(".")
+        // The admin messages are the REST documents; their doors convert through JSON so that the rules live once.
+        .message_attribute("posthorn.admin.v1", "#[derive(serde::Serialize, serde::Deserialize)] #[serde(default)]").compile_fds(descriptors)?;
     Ok(())
 }

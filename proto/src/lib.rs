@@ -5,8 +5,14 @@ pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descrip
 
 #[expect(missing_docs, reason = "generated from the documented .proto files")]
 #[expect(clippy::all, reason = "generated")]
+#[expect(unreachable_pub, reason = "re-exported below")]
 mod generated {
     pub mod posthorn {
+        pub mod admin {
+            pub mod v1 {
+                tonic::include_proto!("posthorn.admin.v1");
+            }
+        }
         pub mod snapshot {
             pub mod v1 {
                 tonic::include_proto!("posthorn.snapshot.v1");
@@ -34,5 +40,6 @@ mod generated {
 
 pub use generated::google::rpc;
 pub use generated::io::cloudevents::v1 as cloudevents;
+pub use generated::posthorn::admin::v1 as admin;
 pub use generated::posthorn::broker::v1 as broker;
 pub use generated::posthorn::snapshot::v1 as snapshot;

@@ -48,6 +48,19 @@ pub enum Compatibility {
     None,
 }
 
+impl Compatibility {
+    /// Reads the body of a change to a schema: `{"compatibility": "none"}`.
+    pub fn parse(document: &Value) -> Result<Self, Problem> {
+        let mut faults = Faults::default();
+        let mut fields = Fields::of(document, "", &mut faults);
+        fields.ignore(&SERVER_OWNED);
+        fields.ignore(&["name", "versions"]);
+        let compatibility = fields.need("compatibility", &mut faults);
+        fields.done(&mut faults);
+        faults.result("the schema", compatibility)
+    }
+}
+
 impl FromJson for Compatibility {
     fn from_json(value: &Value, at: &str, faults: &mut Faults) -> Option<Self> {
         let text = String::from_json(value, at, faults)?;

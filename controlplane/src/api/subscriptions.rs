@@ -1,0 +1,108 @@
+//! Subscriptions, their life and where they stand.
+
+use posthorn_domain::fields::{Faults, Fields};
+use posthorn_domain::ids::SubscriptionId;
+use posthorn_domain::node::Question;
+use posthorn_domain::problem::{Code, Problem};
+use posthorn_domain::resource::{Status, SubscriptionSpec};
+use posthorn_domain::units::Dur;
+use serde_json::Value;
+
+use super::{Answer, Api, Page, merge, missing, subscription_id, to_value};
+use crate::registry::{Command, Entry, Keep, Precondition};
+
+/// Longest time that an old secret may go on signing.
+const MAX_OVERLAP: Dur = Dur::from_secs(30 * 86_400);
+/// How long an old secret goes on signing when nobody says.
+const OVERLAP: Dur = Dur::from_secs(86_400);
+
+impl Api {
+    pub(crate) async fn create_subscription(&self, document: &Value) -> Result<Answer, Problem> {
+        let spec = SubscriptionSpec::parse(document, &self.guard)?;
+        self.write_one(Command::CreateSubscription { id: SubscriptionId::make(), spec }).await
+    }
+
+    pub(crate) async fn replace_subscription(&self, id: &str, document: &Value, when: Precondition) -> Result<Answer, Problem> {
+        let id = subscription_id(id)?;
+        let spec = SubscriptionSpec::parse(document, &self.guard)?;
+        let absent = |member: &str| document.get(member).is_none_or(Value::is_null);
+        let keep = Keep { signing: absent("signing"), start: absent("start"), status: absent("status") };
+        self.write_one(Command::ReplaceSubscription { id, spec, keep, when }).await
+    }
+
+    pub(crate) async fn pause(&self, id: &str, when: Precondition) -> Result<Answer, Problem> {
+        self.write_one(Command::SetStatus { id: subscription_id(id)?, status: Status::Paused, when }).await
+    }
+
+    pub(crate) async fn resume(&self, id: &str, when: Precondition) -> Result<Answer, Problem> {
+        self.write_one(Command::SetStatus { id: subscription_id(id)?, status: Status::Active, when }).await
+    }
+
+    /// New secrets; the body may say for how long the old ones go on signing.
+    pub(crate) async fn rotate_secret(&self, id: &str, document: &Value, when: Precondition) -> Result<Answer, Problem> {
+        let id = subscription_id(id)?;
+        let mut faults = Faults::default();
+        let mut fields = Fields::of(document, "", &mut faults);
+        let overlap = fields.or("overlap", OVERLAP, &mut faults);
+        fields.done(&mut faults);
+        if overlap > MAX_OVERLAP {
+            faults.meaning("/overlap", format!("must be at most {MAX_OVERLAP}"));
+        }
+        faults.result("the rotation", Some(()))?;
+        self.write_one(Command::RotateSecret { id, overlap, when }).await
+    }
+
+    pub(crate) async fn delete_subscription(&self, id: &str, when: Precondition) -> Result<(), Problem> {
+        self.write(Command::DeleteSubscription { id: subscription_id(id)?, when }).await.map(drop)
+    }
+
+    /// The subscription, and where it stands when a data plane can tell.
+    pub(crate) async fn subscription(&self, id: &str) -> Result<Answer, Problem> {
+        let id = self.known_subscription(id)?;
+        let found = self.publisher.registry.read().subscription(id).cloned();
+        let found = found.ok_or_else(|| missing("subscription", &id.to_string()))?;
+        let mut answer = self.shown(&Entry::Subscription(found));
+        if let Ok(replies) = self.publisher.answers.ask_all(&Question::Subscription { id }).await
+            && let Some(state) = merge::states(replies)
+        {
+            answer.body["state"] = state;
+        }
+        Ok(answer)
+    }
+
+    pub(crate) fn subscriptions(&self, page: &Page) -> Result<Value, Problem> {
+        let after = page.after()?;
+        let subscriptions = self.publisher.registry.read().subscriptions_after(after.as_ref(), page.limit + 1);
+        Ok(page.answer(subscriptions, |subscription| subscription.id.to_string(), |subscription| to_value(&**subscription)))
+    }
+
+    /// Sends a test event.
+    pub(crate) async fn test(&self, id: &str) -> Result<Value, Problem> {
+        let id = self.known_subscription(id)?;
+        merge::first_good(self.publisher.answers.ask_in_turn(&Question::Test { id }).await?)
+    }
+
+    /// Delivers a range again.
+    pub(crate) async fn replay(&self, id: &str, document: &Value) -> Result<Value, Problem> {
+        let id = self.known_subscription(id)?;
+        let mut faults = Faults::default();
+        let mut fields = Fields::of(document, "", &mut faults);
+        let from: Option<String> = fields.need("from", &mut faults);
+        let to = fields.get("to", &mut faults);
+        fields.done(&mut faults);
+        let from = faults.result("the replay", from)?;
+        merge::sums(self.publisher.answers.ask_all(&Question::Replay { id, from, to }).await?)
+    }
+
+    /// Verification of endpoints comes with a later version.
+    pub(crate) fn verify(&self, id: &str) -> Result<Value, Problem> {
+        self.known_subscription(id)?;
+        Err(Problem::new(Code::InvalidResource, "verification of endpoints is not supported by this version"))
+    }
+
+    fn known_subscription(&self, text: &str) -> Result<SubscriptionId, Problem> {
+        let id = subscription_id(text)?;
+        let known = self.publisher.registry.read().subscription(id).is_some();
+        if known { Ok(id) } else { Err(missing("subscription", text)) }
+    }
+}

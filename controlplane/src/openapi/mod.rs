@@ -1,0 +1,2 @@
+//! placeholder
+pub(crate) fn document() -> bytes::Bytes { bytes::Bytes::new() }

@@ -1,0 +1,118 @@
+//! What a command changes: entries to write and keys to delete, at one revision.
+
+use std::sync::Arc;
+
+use posthorn_domain::ids::SubscriptionId;
+use posthorn_domain::names::{SchemaName, TopicName};
+use posthorn_domain::resource::{Compatibility, Meta, SchemaVersion, Subscription, Topic};
+use posthorn_domain::snapshot::ResourceKey;
+
+use super::keys::Shown;
+
+/// A change between two revisions; nothing changes when it is of the revision that the registry has.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Change {
+    /// The revision that it leads to.
+    pub(crate) revision: u64,
+    /// Made or changed. The first is what the command was about.
+    pub(crate) put: Vec<Entry>,
+    /// Deleted.
+    pub(crate) removed: Vec<Key>,
+    /// What came of the command.
+    pub(crate) outcome: Outcome,
+    /// Secrets that were made and are shown this once.
+    pub(crate) shown: Shown,
+}
+
+/// What came of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Something new.
+    Created,
+    /// Something changed.
+    Changed,
+    /// It was so already.
+    Unchanged,
+    /// Gone.
+    Deleted,
+}
+
+/// One resource.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Entry {
+    /// A topic.
+    Topic(Arc<Topic>),
+    /// A schema over its versions.
+    Schema(Arc<Schema>),
+    /// A version of a schema.
+    Version(Arc<SchemaVersion>),
+    /// A subscription.
+    Subscription(Arc<Subscription>),
+}
+
+/// Names a resource that can be deleted.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Key {
+    /// A topic.
+    Topic(TopicName),
+    /// A version of a schema.
+    Version(SchemaName, u32),
+    /// A subscription.
+    Subscription(SubscriptionId),
+}
+
+/// What is known of a schema beside its versions. It outlives them, so that no number is used twice.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Schema {
+    /// Its name.
+    pub(crate) name: SchemaName,
+    /// How a new version must fit the earlier ones.
+    pub(crate) compatibility: Compatibility,
+    /// The highest number that was ever given; 0 when none was.
+    pub(crate) last_version: u32,
+    /// Revision and times.
+    pub(crate) meta: Meta,
+}
+
+/// The store's key of a [`Schema`]; data planes never see it.
+fn schema_info_key(name: &str) -> ResourceKey {
+    ResourceKey::from_text(format!("schema-infos/{name}"))
+}
+
+impl Entry {
+    /// Its key.
+    pub(crate) fn key(&self) -> ResourceKey {
+        match self {
+            Self::Topic(topic) => ResourceKey::topic(&topic.name),
+            Self::Schema(schema) => schema_info_key(&schema.name),
+            Self::Version(version) => ResourceKey::schema(&version.name, version.version),
+            Self::Subscription(subscription) => ResourceKey::subscription(subscription.id),
+        }
+    }
+}
+
+impl Key {
+    /// Its key over all kinds.
+    pub(crate) fn resource(&self) -> ResourceKey {
+        match self {
+            Self::Topic(name) => ResourceKey::topic(name),
+            Self::Version(name, version) => ResourceKey::schema(name, *version),
+            Self::Subscription(id) => ResourceKey::subscription(id),
+        }
+    }
+}
+
+impl Change {
+    pub(super) fn put(revision: u64, outcome: Outcome, put: Vec<Entry>) -> Self {
+        Self { revision, put, removed: Vec::new(), outcome, shown: Shown::default() }
+    }
+
+    pub(super) fn removal(revision: u64, key: Key, put: Vec<Entry>) -> Self {
+        Self { revision, put, removed: vec![key], outcome: Outcome::Deleted, shown: Shown::default() }
+    }
+
+    /// Whether there is nothing to write.
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(self.outcome, Outcome::Unchanged)
+    }
+}
