@@ -13,5 +13,6 @@ pub mod problem;
 pub mod qos;
 pub mod reason;
 pub mod record;
+pub mod sealing;
 pub mod time;
 pub mod units;
