@@ -12,6 +12,8 @@ mod keys;
 mod rows;
 mod values;
 
+pub(crate) use values::cut;
+
 use posthorn_domain::ids::{DeadLetterId, SubscriptionId};
 use posthorn_domain::names::TopicName;
 use posthorn_domain::reason::Reason;
