@@ -38,7 +38,7 @@ pub fn load_or_create(path: &Path) -> Result<SealingKey, KeyFileError> {
         done => return done,
     }
     let key = SealingKey::generate().map_err(|source| KeyFileError::Content { path: path.to_owned(), source })?;
-    match publish(path, key.to_text().as_bytes()) {
+    match publish(path, &key) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => load(path),
         done => done.map(|()| key).map_err(io_error),
     }
@@ -57,11 +57,12 @@ fn load(path: &Path) -> Result<SealingKey, KeyFileError> {
 }
 
 /// Writes beside `path` and links into place, so that the file is whole or absent and never overwritten.
-fn publish(path: &Path, text: &[u8]) -> io::Result<()> {
+fn publish(path: &Path, key: &SealingKey) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     fs::create_dir_all(folder)?;
-    let draft = path.with_extension(format!("draft-{}", std::process::id()));
-    let linked = write_draft(&draft, text).and_then(|()| fs::hard_link(&draft, path));
+    // Named after the new key, so that neither another process nor what a crash left is in the way.
+    let draft = path.with_extension(format!("draft-{}", key.id()));
+    let linked = write_draft(&draft, key.to_text().as_bytes()).and_then(|()| fs::hard_link(&draft, path));
     let removed = fs::remove_file(&draft);
     linked?;
     removed?;

@@ -85,7 +85,7 @@ fn queries_find_by_every_member_newest_first() {
             assert!(found.is_sorted_by(|newer, older| newer.at > older.at));
         }
     }
-    assert_eq!(all(&log, &Query { delivery: Some(wanted.delivery), ..Default::default() }, 9, 9999), [wanted.clone()]);
+    assert_eq!(all(&log, &Query { delivery: Some(wanted.delivery), ..Default::default() }, 9, 9999), std::slice::from_ref(wanted));
 }
 
 #[test]

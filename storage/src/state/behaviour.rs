@@ -99,7 +99,7 @@ fn retries(store: &impl State) {
     store.commit(batch, false).unwrap();
     let due = |limit| store.retries(subscription(1), limit).unwrap().iter().map(|retry| retry.due.millis()).collect::<Vec<_>>();
     assert_eq!((due(10), due(2)), (vec![1, 2, 256, 300], vec![1, 2]));
-    assert_eq!(store.retries(subscription(9), 10).unwrap(), [stored.clone()]);
+    assert_eq!(store.retries(subscription(9), 10).unwrap(), std::slice::from_ref(&stored));
     let firsts = [(1, 1), (9, 4), (255, 6)].map(|(n, due)| (subscription(n), Time::from_millis(due)));
     assert_eq!(store.first_due_per_subscription().unwrap(), firsts);
     assert_eq!(store.retry_subscriptions().unwrap(), [1, 9, 255].map(subscription));
