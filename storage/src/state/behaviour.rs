@@ -8,11 +8,11 @@ use posthorn_domain::problem::Fault;
 use posthorn_domain::reason::Reason;
 use posthorn_domain::time::Time;
 
-use super::{Base, Batch, DeadLetter, DeadLetterFilter, LaneState, Loaded, Retry, RetrySource, Start, State};
+use super::{Base, Batch, DeadLetter, DeadLetterFilter, LaneState, Loaded, PAGE_SCAN, Retry, RetrySource, Start, State};
 
 /// Runs every check on a fresh store; what comes with the store is kept until the check ends.
 pub fn all<S: State, K>(fresh: impl Fn() -> (S, K)) {
-    for check in [checkpoints, retries, removal, dead_letters, purge_and_sweep] {
+    for check in [checkpoints, retries, removal, dead_letters, rare_matches, purge_and_sweep] {
         let (store, _keep) = fresh();
         check(&store);
     }
@@ -170,6 +170,21 @@ fn walk(store: &impl State, filter: &DeadLetterFilter) -> Vec<DeadLetter> {
             return all;
         }
     }
+}
+
+/// A filter that matches one letter behind many others gives an empty page and a way on, not a long wait.
+fn rare_matches(store: &impl State) {
+    let mut batch = Batch::new();
+    batch.put_dead_letter(letter(1, None, Reason::TooLarge));
+    (2..PAGE_SCAN as u64 + 10).for_each(|n| {
+        batch.put_dead_letter(letter(n, None, Reason::MaxAge));
+    });
+    store.commit(batch, false).unwrap();
+    let filter = DeadLetterFilter { reason: Some(Reason::TooLarge), ..Default::default() };
+    let first = store.dead_letters(&filter, None, 10).unwrap();
+    assert!(first.items.is_empty() && first.next.is_some());
+    let second = store.dead_letters(&filter, first.next, 10).unwrap();
+    assert_eq!((second.items, second.next), (vec![letter(1, None, Reason::TooLarge)], None));
 }
 
 fn purge_and_sweep(store: &impl State) {
