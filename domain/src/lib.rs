@@ -19,6 +19,7 @@ pub mod reason;
 pub mod record;
 pub mod resource;
 pub mod schema;
+pub mod sealing;
 pub mod secret;
 pub mod signing;
 pub mod snapshot;
