@@ -110,3 +110,25 @@ impl Target {
         self.origin.clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fitted(url: &str, query: &[(&str, &str)], h2: bool) -> (String, Option<String>) {
+        let query: Vec<_> = query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let target = Target::new(&TargetUrl::parse(url).unwrap(), &query, "", None).unwrap();
+        let mut headers = HeaderMap::from_iter([(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))]);
+        let uri = target.fit(&mut headers, h2).to_string();
+        assert!(!headers.contains_key(header::TRANSFER_ENCODING));
+        (uri, headers.get(header::HOST).map(|host| host.to_str().unwrap().to_owned()))
+    }
+
+    #[test]
+    fn requests_name_path_query_and_host() {
+        let [plain, own] = ["https://Hook.Example/a?b=c", "http://[::1]:8080"];
+        assert_eq!(fitted(plain, &[("d e", "&")], false), ("/a?b=c&d+e=%26".into(), Some("hook.example".into())));
+        assert_eq!(fitted(plain, &[], true), ("https://hook.example/a?b=c".into(), None));
+        assert_eq!(fitted(own, &[], false), ("/".into(), Some("[::1]:8080".into())));
+    }
+}
