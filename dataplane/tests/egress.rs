@@ -1,4 +1,5 @@
 //! The delivery engine's HTTP client against real sockets: every way in which an endpoint can answer, or not.
+#![expect(clippy::unwrap_used, reason = "a test")]
 
 #[path = "egress/server.rs"]
 mod server;

@@ -78,7 +78,7 @@ impl Pool {
     }
 
     /// POSTs `body` to `target`. All of it (queue, DNS, connect, TLS, request, answer to its last byte or to the limit)
-    /// has to be done within `deadline`. Safe to drop at any point.
+    /// has to be done within `deadline`, measured by the runtime's timer. Safe to drop at any point.
     ///
     /// # Errors
     /// [`SendError`] when there was no complete answer; an answer of any status is `Ok`.

@@ -18,8 +18,10 @@ pub struct Resolver(Source);
 #[derive(Clone)]
 enum Source {
     System(Arc<TokioResolver>),
-    Given(Arc<dyn Fn(&str) -> Vec<IpAddr> + Send + Sync>),
+    Given(Arc<Lookup>),
 }
+
+type Lookup = dyn Fn(&str) -> Vec<IpAddr> + Send + Sync;
 
 /// Limits of the system's resolver.
 #[derive(Clone, Copy, Debug)]
