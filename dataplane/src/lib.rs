@@ -1,1 +1,4 @@
 //! placeholder
+
+pub mod delivery;
+pub mod egress;
