@@ -7,7 +7,7 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 use serde_json::{Map, Number, Value};
 
 /// The document. Nested at most 128 deep, as serde_json has it.
-pub(super) fn parse(body: &[u8]) -> Result<Value, Problem> {
+pub(crate) fn parse(body: &[u8]) -> Result<Value, Problem> {
     if body.is_empty() {
         return Err(Problem::new(Code::InvalidRequest, "the body is empty; it must be a JSON document"));
     }

@@ -20,6 +20,7 @@ use posthorn_domain::problem::{Code, Problem};
 use crate::api::Api;
 use crate::openapi;
 use call::Call;
+pub(crate) use json::parse as strict_json;
 use reply::{Refusal, Reply};
 
 /// What handlers share.

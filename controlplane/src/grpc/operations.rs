@@ -1,0 +1,68 @@
+//! `posthorn.admin.v1.Operations`: deliveries, dead letters, nodes.
+
+use posthorn_proto::admin::operations_server::Operations;
+use posthorn_proto::admin::{
+    DeadLetter, DeadLetterFilter, DeletedResponse, Delivery, IdRequest, ListDeadLettersRequest, ListDeadLettersResponse,
+    ListDeliveriesRequest, ListDeliveriesResponse, ListNodesResponse, RetriedResponse,
+};
+use serde_json::json;
+use tonic::{Request, Response, Status};
+
+use super::{Door, convert, page, status};
+
+#[tonic::async_trait]
+impl Operations for Door {
+    async fn list_deliveries(&self, request: Request<ListDeliveriesRequest>) -> Result<Response<ListDeliveriesResponse>, Status> {
+        let ListDeliveriesRequest { subscription, topic, status: wanted, event_id, limit, page_token } = request.into_inner();
+        let page = page(limit, &page_token).map_err(|problem| status::of(&problem))?;
+        let filter = json!({"subscription": subscription, "topic": topic, "status": wanted, "event_id": event_id});
+        let listed = self.api.deliveries(&filter, &page).await.map_err(|problem| status::of(&problem))?;
+        let (items, next_page_token) = convert::items(listed, convert::message)?;
+        Ok(Response::new(ListDeliveriesResponse { items, next_page_token }))
+    }
+
+    async fn get_delivery(&self, request: Request<IdRequest>) -> Result<Response<Delivery>, Status> {
+        let found = self.api.delivery(&request.get_ref().id).await.map_err(|problem| status::of(&problem))?;
+        Ok(Response::new(convert::message(found)?))
+    }
+
+    async fn list_dead_letters(&self, request: Request<ListDeadLettersRequest>) -> Result<Response<ListDeadLettersResponse>, Status> {
+        let ListDeadLettersRequest { filter, limit, page_token } = request.into_inner();
+        let page = page(limit, &page_token).map_err(|problem| status::of(&problem))?;
+        let filter = convert::plain(&filter.unwrap_or_default());
+        let listed = self.api.dead_letters(&filter, &page).await.map_err(|problem| status::of(&problem))?;
+        let (items, next_page_token) = convert::items(listed, convert::dead_letter_message)?;
+        Ok(Response::new(ListDeadLettersResponse { items, next_page_token }))
+    }
+
+    async fn get_dead_letter(&self, request: Request<IdRequest>) -> Result<Response<DeadLetter>, Status> {
+        let found = self.api.dead_letter(&request.get_ref().id).await.map_err(|problem| status::of(&problem))?;
+        Ok(Response::new(convert::dead_letter_message(found)?))
+    }
+
+    async fn delete_dead_letter(&self, request: Request<IdRequest>) -> Result<Response<()>, Status> {
+        let deleted = self.api.delete_dead_letter(&request.get_ref().id).await;
+        deleted.map(Response::new).map_err(|problem| status::of(&problem))
+    }
+
+    async fn delete_dead_letters(&self, request: Request<DeadLetterFilter>) -> Result<Response<DeletedResponse>, Status> {
+        let deleted = self.api.delete_dead_letters(&convert::plain(request.get_ref())).await;
+        Ok(Response::new(convert::message(deleted.map_err(|problem| status::of(&problem))?)?))
+    }
+
+    async fn retry_dead_letter(&self, request: Request<IdRequest>) -> Result<Response<RetriedResponse>, Status> {
+        let retried = self.api.retry_dead_letter(&request.get_ref().id).await;
+        Ok(Response::new(convert::message(retried.map_err(|problem| status::of(&problem))?)?))
+    }
+
+    async fn retry_dead_letters(&self, request: Request<DeadLetterFilter>) -> Result<Response<RetriedResponse>, Status> {
+        let retried = self.api.retry_dead_letters(&convert::plain(request.get_ref())).await;
+        Ok(Response::new(convert::message(retried.map_err(|problem| status::of(&problem))?)?))
+    }
+
+    async fn list_nodes(&self, _: Request<()>) -> Result<Response<ListNodesResponse>, Status> {
+        let listed = json!({"items": self.api.nodes()});
+        let (items, _) = convert::items(listed, convert::message)?;
+        Ok(Response::new(ListNodesResponse { items }))
+    }
+}
