@@ -1,0 +1,1 @@
+//! The stream between control plane and node, with the node played by the test.
