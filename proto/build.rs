@@ -21,6 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     tonic_prost_build::configure()
         .bytes(".")
         // The admin messages are the REST documents; their doors convert through JSON so that the rules live once.
-        .message_attribute(".posthorn.admin.v1", "#[derive(serde::Serialize, serde::Deserialize)] #[serde(default)]").compile_fds(descriptors)?;
+        .message_attribute(".posthorn.admin.v1", "#[derive(serde::Serialize, serde::Deserialize)] #[serde(default)]")
+        .compile_fds(descriptors)?;
     Ok(())
 }

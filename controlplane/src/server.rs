@@ -39,10 +39,8 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// Serves until `shutdown` completes.
 pub(crate) async fn serve(api: Arc<Api>, max_body_bytes: usize, listener: TcpListener, shutdown: impl Future<Output = ()>) {
     let closing = CancellationToken::new();
-    let doors = Doors {
-        rest: rest::router(rest::Shared { api: api.clone(), max_body_bytes }),
-        grpc: grpc::router(&api, max_body_bytes, &closing),
-    };
+    let doors =
+        Doors { rest: rest::router(rest::Shared { api: api.clone(), max_body_bytes }), grpc: grpc::router(&api, max_body_bytes, &closing) };
     let graceful = GracefulShutdown::new();
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut shutdown = pin!(shutdown);

@@ -133,7 +133,7 @@ impl<'a> Fields<'a> {
     }
 
     /// An optional object, read member by member. Absent reads like `{}`.
-    pub fn nested(&mut self, member: &'static str, faults: &mut Faults) -> Fields<'a> {
+    pub fn nested(&mut self, member: &'static str, faults: &mut Faults) -> Self {
         let at = pointer(&self.at, member);
         match self.raw(member) {
             Some(value) => Fields::of(value, &at, faults),

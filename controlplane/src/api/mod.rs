@@ -32,7 +32,7 @@ pub(crate) struct Api {
     /// The state and its readers.
     pub(crate) publisher: Arc<Publisher>,
     /// One writer at a time: a change is planned on the state that it is made on.
-    store: Mutex<Arc<Store>>,
+    store: Arc<Mutex<Store>>,
     guard: Guard,
     clock: Clock,
     compiler: Compiler,
@@ -51,21 +51,22 @@ pub(crate) struct Answer {
 
 impl Api {
     pub(crate) fn new(publisher: Arc<Publisher>, store: Store, guard: Guard, clock: Clock) -> Self {
-        Self { publisher, store: Mutex::new(Arc::new(store)), guard, clock, compiler: Compiler::default() }
+        Self { publisher, store: Arc::new(Mutex::new(store)), guard, clock, compiler: Compiler::default() }
     }
 
     /// Plans the command, writes the change to the disk, then puts it in force.
     async fn write(&self, command: Command) -> Result<Change, Problem> {
-        let store = self.store.lock().await;
+        let store = self.store.clone().lock_owned().await;
         let change = self.publisher.registry.read().apply(command, self.clock.now())?;
         if change.is_empty() {
             return Ok(change);
         }
-        let (writer, publisher) = (store.clone(), self.publisher.clone());
-        // Written and published in one piece, so that a caller who goes away between cannot part the two.
+        let publisher = self.publisher.clone();
+        // The turn to write goes along: a caller who goes away meanwhile must not let the next one plan on the old state.
         let written = tokio::task::spawn_blocking(move || {
-            writer.write(&change)?;
+            store.write(&change)?;
             publisher.publish(&change);
+            drop(store);
             Ok::<Change, crate::store::StoreError>(change)
         });
         match written.await {
@@ -102,9 +103,7 @@ impl Api {
             Entry::Topic(topic) => (to_value(&**topic), topic.meta),
             Entry::Version(version) => (to_value(&**version), version.meta),
             Entry::Subscription(subscription) => (to_value(&**subscription), subscription.meta),
-            Entry::Schema(schema) => {
-                (to_value(&self.publisher.registry.read().schema_info(&schema.name)), schema.meta)
-            }
+            Entry::Schema(schema) => (to_value(&self.publisher.registry.read().schema_info(&schema.name)), schema.meta),
         };
         Answer { body, revision: Some(meta.revision), outcome: Outcome::Unchanged }
     }

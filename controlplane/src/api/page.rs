@@ -24,9 +24,11 @@ impl Page {
     pub(crate) fn new(limit: Option<&str>, token: Option<&str>) -> Result<Self, Problem> {
         let limit = match limit {
             None => DEFAULT_LIMIT,
-            Some(text) => text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit)).ok_or_else(|| {
-                Problem::new(Code::InvalidRequest, format!("the parameter `limit` must be from 1 to {MAX_LIMIT}"))
-            })?,
+            Some(text) => text
+                .parse()
+                .ok()
+                .filter(|limit| (1..=MAX_LIMIT).contains(limit))
+                .ok_or_else(|| Problem::new(Code::InvalidRequest, format!("the parameter `limit` must be from 1 to {MAX_LIMIT}")))?,
         };
         Ok(Self { limit, token: token.filter(|token| !token.is_empty()).map(str::to_owned) })
     }

@@ -1,5 +1,7 @@
 //! Subscriptions, their life and where they stand.
 
+use std::time::Duration;
+
 use posthorn_domain::fields::{Faults, Fields};
 use posthorn_domain::ids::SubscriptionId;
 use posthorn_domain::node::Question;
@@ -13,6 +15,8 @@ use crate::registry::{Command, Entry, Keep, Precondition};
 
 /// Longest time that an old secret may go on signing.
 const MAX_OVERLAP: Dur = Dur::from_secs(30 * 86_400);
+/// A read of a subscription waits so long for the data planes; then it does without its state.
+const STATE_WITHIN: Duration = Duration::from_secs(2);
 /// How long an old secret goes on signing when nobody says.
 const OVERLAP: Dur = Dur::from_secs(86_400);
 
@@ -62,7 +66,9 @@ impl Api {
         let found = self.publisher.registry.read().subscription(id).cloned();
         let found = found.ok_or_else(|| missing("subscription", &id.to_string()))?;
         let mut answer = self.shown(&Entry::Subscription(found));
-        if let Ok(replies) = self.publisher.answers.ask_all(&Question::Subscription { id }).await
+        let question = Question::Subscription { id };
+        let told = tokio::time::timeout(STATE_WITHIN, self.publisher.answers.ask_all(&question)).await;
+        if let Ok(Ok(replies)) = told
             && let Some(state) = merge::states(replies)
         {
             answer.body["state"] = state;

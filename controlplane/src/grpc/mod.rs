@@ -26,6 +26,9 @@ use crate::api::{Api, Page};
 use crate::publish::SnapshotDoor;
 use crate::registry::Precondition;
 
+/// Largest message from a node: a page of dead letters holds whole events.
+const MAX_NODE_MESSAGE: usize = 64 << 20;
+
 /// The admin services.
 #[derive(Clone)]
 struct Door {
@@ -36,7 +39,7 @@ struct Door {
 pub(crate) fn router(api: &Arc<Api>, max_body_bytes: usize, closing: &CancellationToken) -> Router {
     let snapshot = SnapshotDoor { publisher: api.publisher.clone(), closing: closing.clone() };
     let door = Door { api: api.clone() };
-    let mut routes = Routes::new(SnapshotServiceServer::new(snapshot).max_decoding_message_size(max_body_bytes))
+    let mut routes = Routes::new(SnapshotServiceServer::new(snapshot).max_decoding_message_size(MAX_NODE_MESSAGE))
         .add_service(TopicsServer::new(door.clone()).max_decoding_message_size(max_body_bytes))
         .add_service(SchemasServer::new(door.clone()).max_decoding_message_size(max_body_bytes))
         .add_service(SubscriptionsServer::new(door.clone()).max_decoding_message_size(max_body_bytes))

@@ -115,9 +115,10 @@ fn operation(route: &Route) -> Value {
 fn parameters(route: &Route) -> Vec<Value> {
     let in_path = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
     let in_path = in_path.map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}));
-    let in_query = route.query.iter().map(|(name, kind, description)| {
-        json!({"name": name, "in": "query", "description": description, "schema": {"type": kind}})
-    });
+    let in_query = route
+        .query
+        .iter()
+        .map(|(name, kind, description)| json!({"name": name, "in": "query", "description": description, "schema": {"type": kind}}));
     let conditional = route.conditional.then(|| {
         json!({"name": "If-Match", "in": "header", "schema": {"type": "string"},
             "description": "The `ETag` that the resource must still have; else 412."})

@@ -49,19 +49,19 @@ const DELIVERY_PAGE: &Query = &[
     ("status", "string", "waiting, in_flight, delivered, dead_lettered or dropped."),
     ("event_id", "string", "Of the event with this `id`."),
 ];
-const ADD: &Query = &[
-    ("dry_run", "boolean", "Check only."),
-    ("sample", "integer", "Also try so many stored events of the topics that demand the schema."),
-];
+const ADD: &Query =
+    &[("dry_run", "boolean", "Check only."), ("sample", "integer", "Also try so many stored events of the topics that demand the schema.")];
 const FORCE: &Query = &[("force", "boolean", "Also while subscriptions get events of this topic only.")];
 
 const DEAD_FILTER: &str = r#"{"type": "object", "properties": {"topic": {"type": "string"}, "subscription": {"type": "string"}, "reason": {"type": "string"}}, "additionalProperties": false}"#;
 const RETRIED: &str = r#"{"type": "object", "required": ["retried"], "properties": {"retried": {"type": "integer"}}}"#;
 const DELETED: &str = r#"{"type": "object", "required": ["deleted"], "properties": {"deleted": {"type": "integer"}}}"#;
 const COMPATIBILITY: &str = r#"{"type": "object", "required": ["compatibility"], "properties": {"compatibility": {"enum": ["none"]}}}"#;
-const OVERLAP: &str = r#"{"type": "object", "properties": {"overlap": {"type": "string", "default": "1d"}}, "additionalProperties": false}"#;
+const OVERLAP: &str =
+    r#"{"type": "object", "properties": {"overlap": {"type": "string", "default": "1d"}}, "additionalProperties": false}"#;
 const REPLAY: &str = r#"{"type": "object", "required": ["from"], "properties": {"from": {"type": "string"}, "to": {"type": ["string", "null"]}}, "additionalProperties": false}"#;
-const REPLAYING: &str = r#"{"type": "object", "required": ["replay", "events"], "properties": {"replay": {"type": "string"}, "events": {"type": "integer"}}}"#;
+const REPLAYING: &str =
+    r#"{"type": "object", "required": ["replay", "events"], "properties": {"replay": {"type": "string"}, "events": {"type": "integer"}}}"#;
 const NODES: &str = r##"{"type": "array", "items": {"$ref": "#/components/schemas/NodeView"}}"##;
 const ANY: &str = r#"{"type": "object"}"#;
 
@@ -184,7 +184,10 @@ pub(super) const ROUTES: &[Route] = &[
         conditional: false,
         body: Some("SchemaSpec"),
         body_required: true,
-        answers: &[answer(200, "The version that already has this content; with `dry_run` the outcome of the check", Some("SchemaVersion")), answer(201, "Added", Some("SchemaVersion"))],
+        answers: &[
+            answer(200, "The version that already has this content; with `dry_run` the outcome of the check", Some("SchemaVersion")),
+            answer(201, "Added", Some("SchemaVersion")),
+        ],
         problems: &[InvalidResource, Unavailable, NoNode],
     },
     Route {

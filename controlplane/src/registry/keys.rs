@@ -55,7 +55,8 @@ pub(super) fn keep_stored(spec: &mut SubscriptionSpec, before: Option<&Subscript
         let stored = before.and_then(|before| before.signing.get(n));
         keep_signing(signing, stored, &at, faults);
     }
-    let stored: Vec<&Secret> = before.iter().flat_map(|before| &before.endpoint.auth).map(|Auth::Basic { password, .. }| password).collect();
+    let stored: Vec<&Secret> =
+        before.iter().flat_map(|before| &before.endpoint.auth).map(|Auth::Basic { password, .. }| password).collect();
     for (n, Auth::Basic { password, .. }) in spec.endpoint.auth.iter_mut().enumerate() {
         if password.is_placeholder() {
             match stored.get(n) {

@@ -71,7 +71,8 @@ impl Registry {
         let (Some(_), Some(schema)) = (found, self.schemas.get(name)) else {
             return Err(not_found("schema version", format_args!("{name}:{version}")));
         };
-        let users: Vec<&str> = self.topics.values().filter(|topic| topic.spec.schemas.contains(name)).map(|topic| topic.name.as_str()).collect();
+        let users: Vec<&str> =
+            self.topics.values().filter(|topic| topic.spec.schemas.contains(name)).map(|topic| topic.name.as_str()).collect();
         if !users.is_empty() {
             let detail = format!("{} topics demand the schema `{name}`; take it off their `schemas` first", users.len());
             return Err(Problem::new(Code::InUse, detail).with("used_by", users));

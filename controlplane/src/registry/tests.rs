@@ -23,7 +23,11 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let name = 0..3_u8;
     prop_oneof![
-        (name.clone(), 1..4_u32, proptest::option::of(0..3_u8)).prop_map(|(name, partitions, schema)| Step::PutTopic { name, partitions, schema }),
+        (name.clone(), 1..4_u32, proptest::option::of(0..3_u8)).prop_map(|(name, partitions, schema)| Step::PutTopic {
+            name,
+            partitions,
+            schema
+        }),
         (name.clone(), any::<bool>()).prop_map(|(name, force)| Step::DeleteTopic { name, force }),
         (name.clone(), 0..3_u8).prop_map(|(name, content)| Step::AddVersion { name, content }),
         (name.clone(), 1..4_u32).prop_map(|(name, version)| Step::DeleteVersion { name, version }),
@@ -59,12 +63,8 @@ fn command(step: Step, registry: &Registry) -> Option<Command> {
         }
         Step::DeleteVersion { name, version } => Command::DeleteVersion { name: named(name), version, when },
         Step::Create { topic } => Command::CreateSubscription { id: SubscriptionId::make(), spec: subscription(topic) },
-        Step::Pause { nth: n } => {
-            Command::SetStatus { id: nth(n)?, status: posthorn_domain::resource::Status::Paused, when }
-        }
-        Step::Rotate { nth: n } => {
-            Command::RotateSecret { id: nth(n)?, overlap: posthorn_domain::units::Dur::from_secs(60), when }
-        }
+        Step::Pause { nth: n } => Command::SetStatus { id: nth(n)?, status: posthorn_domain::resource::Status::Paused, when },
+        Step::Rotate { nth: n } => Command::RotateSecret { id: nth(n)?, overlap: posthorn_domain::units::Dur::from_secs(60), when },
         Step::Delete { nth: n } => Command::DeleteSubscription { id: nth(n)?, when },
     })
 }

@@ -51,7 +51,8 @@ impl Registry {
         }
         if let Some(users) = self.bound.get(name.as_str()).filter(|_| !force) {
             let named: Vec<String> = users.iter().take(NAMED).map(ToString::to_string).collect();
-            let detail = format!("{} subscriptions get events of this topic only; delete them first, or delete it with `force=true`", users.len());
+            let detail =
+                format!("{} subscriptions get events of this topic only; delete them first, or delete it with `force=true`", users.len());
             return Err(Problem::new(Code::InUse, detail).with("used_by", named));
         }
         Ok(Change::removal(self.next(), Key::Topic(name.clone()), Vec::new()))

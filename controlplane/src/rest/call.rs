@@ -4,9 +4,9 @@
 
 use std::collections::BTreeMap;
 
+use axum::RequestPartsExt as _;
 use axum::body::Body;
 use axum::extract::{FromRequest, RawPathParams, Request};
-use axum::RequestPartsExt as _;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderName};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -143,7 +143,14 @@ impl Call {
 
     /// What the request demands of the resource as it is (RFC 9110 §13.1.1 and §13.1.2).
     pub(super) fn precondition(&self) -> Result<Precondition, Problem> {
-        let one = |name: HeaderName| self.headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect::<Vec<_>>().join(",");
+        let one = |name: HeaderName| {
+            self.headers
+                .get_all(name)
+                .iter()
+                .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+                .collect::<Vec<_>>()
+                .join(",")
+        };
         let (matching, absent) = (one(IF_MATCH), one(IF_NONE_MATCH));
         match (matching.trim(), absent.trim()) {
             ("", "") => Ok(Precondition::None),

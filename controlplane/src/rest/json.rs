@@ -11,7 +11,8 @@ pub(crate) fn parse(body: &[u8]) -> Result<Value, Problem> {
     if body.is_empty() {
         return Err(Problem::new(Code::InvalidRequest, "the body is empty; it must be a JSON document"));
     }
-    let strict: Strict = serde_json::from_slice(body).map_err(|error| Problem::new(Code::InvalidRequest, format!("the body is not acceptable JSON: {error}")))?;
+    let strict: Strict = serde_json::from_slice(body)
+        .map_err(|error| Problem::new(Code::InvalidRequest, format!("the body is not acceptable JSON: {error}")))?;
     Ok(strict.0)
 }
 

@@ -76,7 +76,8 @@ impl Store {
         let mut batch = self.database.batch().durability(Some(PersistMode::SyncData));
         for entry in &change.put {
             let key = entry.key();
-            let bytes = record::encode(entry, &key, &self.sealing).map_err(|source| StoreError::Record { key: key.as_str().into(), source })?;
+            let bytes =
+                record::encode(entry, &key, &self.sealing).map_err(|source| StoreError::Record { key: key.as_str().into(), source })?;
             batch.insert(&self.keyspace, format!("{RESOURCES}{}", key.as_str()), bytes);
         }
         for key in &change.removed {

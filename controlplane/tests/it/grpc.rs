@@ -96,18 +96,20 @@ async fn health_and_reflection_answer() {
     use tonic_health::pb::HealthCheckRequest;
     use tonic_health::pb::health_check_response::ServingStatus;
     use tonic_health::pb::health_client::HealthClient;
+    use tonic_reflection::pb::v1::ServerReflectionRequest;
     use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
     use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
     use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
-    use tonic_reflection::pb::v1::ServerReflectionRequest;
 
     let plane = Plane::start().await;
     let channel = tonic::transport::Channel::from_shared(plane.url()).expect("a URL").connect().await.expect("connects");
     let health = HealthClient::new(channel.clone()).check(HealthCheckRequest::default()).await.expect("answers").into_inner();
     assert_eq!(health.status(), ServingStatus::Serving);
     let ask = ServerReflectionRequest { host: String::new(), message_request: Some(MessageRequest::ListServices(String::new())) };
-    let mut answers = ServerReflectionClient::new(channel).server_reflection_info(tokio_stream::once(ask)).await.expect("answers").into_inner();
-    let Some(MessageResponse::ListServicesResponse(listed)) = answers.message().await.expect("a stream").expect("one").message_response else {
+    let mut answers =
+        ServerReflectionClient::new(channel).server_reflection_info(tokio_stream::once(ask)).await.expect("answers").into_inner();
+    let Some(MessageResponse::ListServicesResponse(listed)) = answers.message().await.expect("a stream").expect("one").message_response
+    else {
         panic!("no list")
     };
     assert!(listed.service.iter().any(|service| service.name == "posthorn.admin.v1.Topics"));

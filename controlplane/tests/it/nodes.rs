@@ -6,9 +6,7 @@ use posthorn_domain::node::Question;
 use posthorn_domain::problem::{Code, Problem};
 use posthorn_domain::snapshot::Resource;
 use posthorn_proto::snapshot::snapshot_service_client::SnapshotServiceClient;
-use posthorn_proto::snapshot::{
-    Ack, ControlMessage, Hello, Nack, NodeAnswer, NodeMessage, NodeQuestion, Reply, node_answer, node_message,
-};
+use posthorn_proto::snapshot::{Ack, ControlMessage, Hello, Nack, NodeAnswer, NodeMessage, NodeQuestion, Reply, node_answer, node_message};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -270,5 +268,8 @@ async fn questions_are_answered_by_the_nodes() {
     plane.call("PUT", "/v1/topics/orders", json!({"schemas": ["order"]})).await.is(201, "");
     let tried = plane.call("POST", "/v1/schemas/order/versions?dry_run=true&sample=5", json!({"schema": {"required": ["n"]}})).await;
     let sample = &tried.is(200, "").body["sample"];
-    assert_eq!((&sample["checked"], &sample["invalid"], &sample["examples"][0]["data"]), (&json!(2), &json!(1), &json!({"topic": "orders"})));
+    assert_eq!(
+        (&sample["checked"], &sample["invalid"], &sample["examples"][0]["data"]),
+        (&json!(2), &json!(1), &json!({"topic": "orders"}))
+    );
 }

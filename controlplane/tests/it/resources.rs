@@ -61,8 +61,13 @@ async fn schema_versions_are_numbered_once() {
 #[tokio::test]
 async fn secrets_are_shown_once() {
     let plane = Plane::start().await;
-    let made = plane.subscribe("orders", json!({"endpoint": {"url": "https://partner.example/hook",
-        "auth": [{"type": "basic", "username": "u", "password": "hunter2-hunter2"}]}})).await;
+    let made = plane
+        .subscribe(
+            "orders",
+            json!({"endpoint": {"url": "https://partner.example/hook",
+        "auth": [{"type": "basic", "username": "u", "password": "hunter2-hunter2"}]}}),
+        )
+        .await;
     let secret = made.is(201, "").body["signing"][0]["secret"].as_str().expect("shown").to_owned();
     assert!(secret.starts_with("whsec_"));
     let path = made.header("location").to_owned();
@@ -116,13 +121,16 @@ async fn subscriptions_live_and_die() {
     plane.subscribe("**", json!({"qos": {"durability": "sync", "ordering": "key"}})).await.is(201, "");
     plane.subscribe("later", json!({"qos": {"durability": "sync"}})).await.is(201, "");
 
-    let faulty = plane.call("POST", "/v1/subscriptions", json!({"filters": [], "endpoint": {"url": "http://127.0.0.1/x"}, "limits": {"in_flight": 0}})).await;
+    let faulty = plane
+        .call("POST", "/v1/subscriptions", json!({"filters": [], "endpoint": {"url": "http://127.0.0.1/x"}, "limits": {"in_flight": 0}}))
+        .await;
     assert_eq!(faulty.is(422, "invalid-resource").pointers().len(), 3, "{}", faulty.body);
 
     let made = plane.subscribe("orders", json!({"name": "acme", "start": "earliest"})).await;
     let path = made.is(201, "").header("location").to_owned();
     assert_eq!(plane.send("POST", &format!("{path}/pause"), &[], "").await.is(200, "").body["status"], "paused");
-    let replaced = plane.subscribe_at(&path, json!({"filters": [{"topic": "else"}], "endpoint": {"url": "https://partner.example/b"}})).await;
+    let replaced =
+        plane.subscribe_at(&path, json!({"filters": [{"topic": "else"}], "endpoint": {"url": "https://partner.example/b"}})).await;
     assert_eq!((&replaced["status"], &replaced["start"], &replaced["name"]), (&json!("paused"), &json!("earliest"), &json!("")));
     assert_eq!(plane.send("POST", &format!("{path}/resume"), &[], "").await.is(200, "").body["status"], "active");
     let unchanged = plane.send("POST", &format!("{path}/resume"), &[], "").await;

@@ -17,7 +17,10 @@ async fn every_described_route_is_served_and_no_other_method() {
             if item.get(method).is_some() {
                 assert_ne!(answer.status, 405, "{method} {path}");
                 assert!(!answer.body["detail"].as_str().unwrap_or_default().contains("no route"), "{method} {path}");
-                assert!(answer.status.as_u16() < 500 || answer.body["type"] == "urn:posthorn:problem:no-node", "{method} {path}: {answer:?}");
+                assert!(
+                    answer.status.as_u16() < 500 || answer.body["type"] == "urn:posthorn:problem:no-node",
+                    "{method} {path}: {answer:?}"
+                );
             } else {
                 answer.is(405, "method-not-allowed");
                 let allow = answer.header("allow").to_lowercase();

@@ -26,8 +26,13 @@ async fn everything_comes_back_and_no_secret_lies_open() {
     plane.call("PUT", "/v1/topics/orders", json!({"schemas": ["order"], "retention": {"bytes": "2MiB"}})).await.is(201, "");
     plane.call("PUT", "/v1/topics/gone", json!({})).await.is(201, "");
     plane.send("DELETE", "/v1/topics/gone", &[], "").await.is(204, "");
-    let made = plane.subscribe("orders", json!({"name": "find-me", "endpoint": {"url": "https://partner.example/hook",
-        "auth": [{"type": "basic", "username": "u", "password": "hunter2-hunter2"}]}})).await;
+    let made = plane
+        .subscribe(
+            "orders",
+            json!({"name": "find-me", "endpoint": {"url": "https://partner.example/hook",
+        "auth": [{"type": "basic", "username": "u", "password": "hunter2-hunter2"}]}}),
+        )
+        .await;
     let path = made.is(201, "").header("location").to_owned();
     let rotated = plane.call("POST", &format!("{path}/rotate-secret"), json!({"overlap": "1h"})).await;
     let paths = ["/v1/topics", "/v1/schemas", "/v1/schemas/order/versions", "/v1/subscriptions"];
@@ -71,7 +76,9 @@ async fn declared_resources_are_applied_once_and_faults_are_told_together() {
     let declared = Declared {
         schemas: vec![json!({"name": "order", "schema": {"type": "object"}})],
         topics: vec![json!({"name": "orders", "schemas": ["order"]})],
-        subscriptions: vec![json!({"name": "acme", "owner": "acme", "filters": [{"topic": "orders"}], "endpoint": {"url": "https://a.example/"}})],
+        subscriptions: vec![
+            json!({"name": "acme", "owner": "acme", "filters": [{"topic": "orders"}], "endpoint": {"url": "https://a.example/"}}),
+        ],
     };
     let plane = Plane::declaring(folder.clone(), declared.clone()).await.expect("opens");
     let before = plane.get("/v1/subscriptions").await.body;
@@ -79,10 +86,8 @@ async fn declared_resources_are_applied_once_and_faults_are_told_together() {
     let plane = Plane::declaring(folder.clone(), declared).await.expect("opens again");
     assert_eq!(plane.get("/v1/subscriptions").await.body, before);
     plane.stop().await;
-    let faulty = Declared {
-        topics: vec![json!({"name": "a", "partitions": 0, "tll": 1}), json!({"partitions": 1})],
-        ..Declared::default()
-    };
+    let faulty =
+        Declared { topics: vec![json!({"name": "a", "partitions": 0, "tll": 1}), json!({"partitions": 1})], ..Declared::default() };
     let Err(OpenError::Declared(faults)) = Plane::declaring(folder, faulty).await else { panic!("opened") };
     let paths: Vec<&str> = faults.iter().map(|fault| fault.path.as_str()).collect();
     assert_eq!(paths, ["topics[0]/tll", "topics[0]/partitions", "topics[1]"]);

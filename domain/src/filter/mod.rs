@@ -23,11 +23,11 @@ pub enum Filter {
     /// Every named attribute ends with its text.
     Suffix(Vec<Comparison>),
     /// All hold.
-    All(Vec<Filter>),
+    All(Vec<Self>),
     /// At least one holds.
-    Any(Vec<Filter>),
+    Any(Vec<Self>),
     /// It does not hold.
-    Not(Box<Filter>),
+    Not(Box<Self>),
 }
 
 /// An attribute and the text it is compared with.

@@ -168,7 +168,7 @@ impl SubscriptionSpec {
     fn read(document: &Value, guard: &Guard, faults: &mut Faults) -> Option<Self> {
         let mut fields = Fields::of(document, "", faults);
         fields.ignore(&SERVER_OWNED);
-        fields.ignore(&["status_reason"]);
+        fields.ignore(&["status_reason", "state"]);
         let filters: Option<Vec<Value>> = fields.need("filters", faults);
         let endpoint = match fields.raw("endpoint") {
             Some(value) => Endpoint::parse(value, "/endpoint", guard, faults),
