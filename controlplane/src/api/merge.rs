@@ -105,9 +105,9 @@ pub(super) fn arrays(replies: Vec<NodeReply>) -> Result<Vec<Value>, Problem> {
 pub(super) fn states(replies: Vec<NodeReply>) -> Option<Value> {
     let states = replies.into_iter().filter_map(|reply| serde_json::from_value::<SubscriptionState>(reply.answer.ok()?).ok());
     let all = states.reduce(|a, b| SubscriptionState {
-        in_flight: a.in_flight + b.in_flight,
-        waiting: a.waiting + b.waiting,
-        lag: a.lag + b.lag,
+        in_flight: a.in_flight.saturating_add(b.in_flight),
+        waiting: a.waiting.saturating_add(b.waiting),
+        lag: a.lag.saturating_add(b.lag),
         breaker: if severity(&b.breaker) > severity(&a.breaker) { b.breaker } else { a.breaker },
         last_error: a.last_error.or(b.last_error),
     })?;

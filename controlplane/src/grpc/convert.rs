@@ -100,8 +100,9 @@ pub(super) fn dead_letter_message(mut document: Value) -> Result<admin::DeadLett
 
 /// A page of `{"items", "next_page_token"}`.
 pub(super) fn items<T>(mut page: Value, convert: impl Fn(Value) -> Result<T, Status>) -> Result<(Vec<T>, Option<String>), Status> {
-    let items = page["items"].take();
-    let items = if let Value::Array(items) = items { items } else { Vec::new() };
+    // A page may come from a node as it is, so nothing is taken for granted.
+    let items = page.get_mut("items").map(Value::take);
+    let items = if let Some(Value::Array(items)) = items { items } else { Vec::new() };
     let next = page["next_page_token"].as_str().map(str::to_owned);
     Ok((items.into_iter().map(convert).collect::<Result<_, _>>()?, next))
 }

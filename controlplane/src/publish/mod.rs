@@ -46,6 +46,7 @@ impl Publisher {
     /// Ready for nodes; `debounce` is the pause after an answered push in which further changes gather.
     pub(crate) fn new(identity: String, registry: Registry, debounce: Duration, clock: Clock) -> Self {
         let revision = registry.revision();
+        metrics::gauge!("posthorn_config_revision").set(revision as f64);
         Self {
             identity,
             registry: RwLock::new(registry),
@@ -67,6 +68,7 @@ impl Publisher {
             registry.commit(change);
             self.history.lock().record(change.revision, keys);
         }
+        metrics::gauge!("posthorn_config_revision").set(change.revision as f64);
         self.changed.send_replace(change.revision);
     }
 }

@@ -88,6 +88,7 @@ impl Nodes {
         if let Some(before) = table.nodes.insert(id.to_owned(), node) {
             before.ended.cancel();
         }
+        metrics::gauge!("posthorn_nodes_connected").set(table.nodes.len() as f64);
         Some(Registration { nodes: self, id: id.to_owned(), session, ended })
     }
 
@@ -128,6 +129,7 @@ impl Drop for Registration<'_> {
         let mut table = self.nodes.table.lock();
         if table.nodes.get(&self.id).is_some_and(|node| node.session == self.session) {
             table.nodes.remove(&self.id);
+            metrics::gauge!("posthorn_nodes_connected").set(table.nodes.len() as f64);
         }
     }
 }

@@ -111,6 +111,8 @@ impl Session<'_> {
         if !nacks.is_empty() {
             tracing::warn!(resources = nacks.len(), first = nacks[0].0, reason = nacks[0].1, "node could not use resources");
         }
+        metrics::counter!("posthorn_snapshot_pushes_total", "kind" => if push.full { "full" } else { "delta" }).increment(1);
+        metrics::counter!("posthorn_snapshot_nacks_total").increment(nacks.len() as u64);
         self.registration.acked(&push, sent_at, nacks);
         Ok(push.revision)
     }

@@ -1,6 +1,6 @@
 //! How the REST door treats requests, whatever they ask for.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::Plane;
 
@@ -91,4 +91,58 @@ async fn lists_go_page_by_page() {
         next.clone_into(&mut token);
     }
     assert_eq!(names, ["t0", "t1", "t2", "t3", "t4"]);
+}
+
+/// Values that have broken parsers before, at every member of every document.
+#[tokio::test]
+async fn no_document_makes_the_server_fail() {
+    let plane = Plane::start().await;
+    let made = plane.subscribe("orders", json!({})).await;
+    let subscription = made.is(201, "").body.clone();
+    let path = made.header("location").to_owned();
+    let topic = plane.call("PUT", "/v1/topics/a", json!({"retention": {"age": "1d"}})).await.body;
+    let schema = json!({"schema": {"type": "object"}, "ttl": "1s", "durability": "sync", "dead_letter": "allow", "on_refusal": "reject"});
+    let targets = [
+        ("PUT", "/v1/topics/a".to_owned(), topic),
+        ("POST", "/v1/schemas/s/versions".to_owned(), schema),
+        ("PUT", "/v1/schemas/s".to_owned(), json!({"compatibility": "none"})),
+        ("PUT", path.clone(), subscription.clone()),
+        ("POST", "/v1/subscriptions".to_owned(), subscription),
+        ("POST", format!("{path}/rotate-secret"), json!({"overlap": "1h"})),
+        ("POST", format!("{path}/replay"), json!({"from": "earliest", "to": "latest"})),
+        ("POST", "/v1/dead-letters/retry".to_owned(), json!({"topic": "a", "subscription": "x", "reason": "y"})),
+    ];
+    let deep = (0..100).fold(json!(1), |inner, _| json!([inner]));
+    let nasty = [
+        json!(null),
+        json!(-1),
+        json!(1e300),
+        json!(u64::MAX),
+        json!(""),
+        json!("\u{0}\u{202e}"),
+        json!("9".repeat(5000)),
+        json!([]),
+        json!({}),
+        deep,
+    ];
+    for (method, path, document) in targets {
+        for place in places(&document, "") {
+            for value in &nasty {
+                let mut faulty = document.clone();
+                *faulty.pointer_mut(&place).expect("a place") = value.clone();
+                let answer = plane.call(method, &path, faulty).await;
+                let failed = answer.status.as_u16() >= 500 && answer.body["type"] != "urn:posthorn:problem:no-node";
+                assert!(!failed, "{method} {path} {place} = {value}: {answer:?}");
+            }
+        }
+    }
+}
+
+fn places(document: &Value, at: &str) -> Vec<String> {
+    let inside: Vec<(String, &Value)> = match document {
+        Value::Object(map) => map.iter().map(|(name, value)| (format!("{at}/{name}"), value)).collect(),
+        Value::Array(items) => items.iter().enumerate().map(|(n, value)| (format!("{at}/{n}"), value)).collect(),
+        _ => Vec::new(),
+    };
+    std::iter::once(at.to_owned()).chain(inside.into_iter().flat_map(|(at, value)| places(value, &at))).collect()
 }

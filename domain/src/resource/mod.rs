@@ -6,6 +6,8 @@
 mod endpoint;
 mod schema;
 mod subscription;
+#[cfg(test)]
+mod tests;
 mod topic;
 
 pub use endpoint::{Auth, Endpoint, Format};

@@ -1,0 +1,99 @@
+//! Resources read what they write, and name every fault at its place.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::guard::Guard;
+use crate::secret::REDACTED;
+
+fn subscription(document: &Value) -> Result<SubscriptionSpec, Vec<String>> {
+    SubscriptionSpec::parse(document, &Guard::default()).map_err(|problem| pointers(&problem))
+}
+
+fn pointers(problem: &crate::problem::Problem) -> Vec<String> {
+    problem.errors().iter().map(|fault| fault.pointer.clone()).collect()
+}
+
+fn whole() -> Value {
+    json!({
+        "name": "acme-orders", "owner": "acme",
+        "filters": [{"topic": "orders.*"}, {"not": {"exact": {"type": "order.created"}}}],
+        "endpoint": {"url": "https://partner.example/hook?a=1", "format": "structured", "headers": {"x-tenant": "7"}, "query": {"v": "2"},
+            "timeout": "10s", "auth": [{"type": "basic", "username": "u", "password": "p"}]},
+        "signing": [{"scheme": "standard-webhooks", "secret": crate::signing::generate_hmac(),
+            "previous": [{"secret": crate::signing::generate_hmac(), "expires_at": "2030-01-01T00:00:00.000Z"}]},
+            {"scheme": "standard-webhooks", "secret": crate::signing::generate_ed25519().0}],
+        "qos": {"durability": "log", "dead_letter": "never", "ordering": "key"},
+        "retry": {"schedule": ["5s", "5m"], "jitter": 0.25, "max_age": "4d"},
+        "limits": {"in_flight": 3, "rate": 0.5}, "start": "time:2026-01-01T00:00:00.000Z", "status": "paused",
+    })
+}
+
+#[test]
+fn a_subscription_reads_what_it_writes_once_its_secrets_are_back() {
+    let spec = subscription(&whole()).expect("valid");
+    let mut written = serde_json::to_value(&spec).expect("writes");
+    assert_eq!(written["endpoint"]["auth"][0]["password"], REDACTED);
+    let secrets = spec.secrets();
+    assert_eq!(secrets.len(), 4);
+    for (at, secret) in secrets {
+        let place = written.pointer_mut(&at).expect("a place for each secret");
+        assert_eq!(*place, REDACTED);
+        *place = json!(secret.expose());
+    }
+    assert_eq!(subscription(&written), Ok(spec.clone()));
+    assert!(!format!("{spec:?}").contains("whsec_"));
+}
+
+#[test]
+fn a_subscription_needs_a_filter_and_an_endpoint_only() {
+    let spec = subscription(&json!({"filters": [{"topic": "a"}], "endpoint": {"url": "https://a.example/"}})).expect("valid");
+    assert_eq!((spec.retry, spec.start, spec.status), (RetryPolicy::default(), Start::Latest, Status::Active));
+    assert!(spec.signing[0].secret.expose().is_empty(), "the control plane makes it");
+    assert_eq!(subscription(&json!({})), Err(vec!["#/filters".into(), "#/endpoint".into()]));
+}
+
+#[test]
+fn faults_of_a_subscription_are_told_together() {
+    for (place, value, at) in [
+        ("/endpoint/url", json!("http://169.254.169.254/"), "#/endpoint/url"),
+        ("/endpoint/headers", json!({"Host": "x"}), "#/endpoint/headers/Host"),
+        ("/endpoint/headers", json!({"ce-id": "x"}), "#/endpoint/headers/ce-id"),
+        ("/endpoint/headers", json!({"a": "b\r\nc: d"}), "#/endpoint/headers/a"),
+        ("/endpoint/timeout", json!("1ms"), "#/endpoint/timeout"),
+        ("/endpoint/auth/0/type", json!("oauth2"), "#/endpoint/auth/0/type"),
+        ("/endpoint/auth/0/username", json!("a:b"), "#/endpoint/auth/0/username"),
+        ("/signing/0/secret", json!("whsec_!"), "#/signing/0/secret"),
+        ("/signing/0/scheme", json!("sep"), "#/signing/0/scheme"),
+        ("/filters/1/not/exact", json!({"Type": "x"}), "#/filters/1/not/exact/Type"),
+        ("/filters/0", json!({"sql": "a = 1"}), "#/filters/0/sql"),
+        ("/retry/schedule", json!(["5x"]), "#/retry/schedule/0"),
+        ("/retry/jitter", json!(2), "#/retry/jitter"),
+        ("/limits/rate", json!(0), "#/limits/rate"),
+        ("/start", json!("now"), "#/start"),
+        ("/status", json!("gone"), "#/status"),
+    ] {
+        let mut document = whole();
+        *document.pointer_mut(place).expect("a place") = value;
+        document["nope"] = json!(1);
+        let mut found = subscription(&document).expect_err("faulty");
+        found.retain(|pointer| pointer != "#/nope");
+        assert_eq!(found, [at], "{place}");
+    }
+}
+
+#[test]
+fn a_topic_reads_what_it_writes() {
+    let name = "orders".parse().expect("a name");
+    let document = json!({"partitions": 4, "schemas": ["order"], "schema_required": true, "on_refusal": "dead_letter", "durability": "sync",
+        "ttl": "24h", "retention": {"age": null, "bytes": 10_485_760}, "dedup_window": "10m"});
+    let spec = TopicSpec::parse(&document, &name).expect("valid");
+    let written = serde_json::to_value(&spec).expect("writes");
+    assert_eq!(TopicSpec::parse(&written, &name), Ok(spec));
+    assert_eq!(TopicSpec::parse(&json!({}), &name), Ok(TopicSpec::default()));
+    let faulty =
+        json!({"name": "other", "partitions": 0, "schemas": ["a", "a"], "ttl": "0s", "retention": {"bytes": 5}, "dedup_window": "8d"});
+    let problem = TopicSpec::parse(&faulty, &name).expect_err("faulty");
+    assert_eq!(pointers(&problem), ["#/name", "#/partitions", "#/schemas/1", "#/ttl", "#/retention/bytes", "#/dedup_window"]);
+    assert!(TopicSpec::parse(&json!({}), &"posthorn.audit".parse().expect("a name")).is_err());
+}
