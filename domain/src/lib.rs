@@ -8,6 +8,7 @@ pub mod cloudevents;
 pub mod event;
 pub mod fields;
 pub mod filter;
+pub mod guard;
 pub mod ids;
 pub mod json;
 pub mod names;
