@@ -194,9 +194,9 @@ fn add_schema(table: &mut Table, resource: &Resource) -> Result<(), Problem> {
 fn signing_keys(spec: &SubscriptionSpec) -> Result<Vec<(SigningKey, Option<Time>)>, Problem> {
     let mut keys = Vec::new();
     for signing in &spec.signing {
-        keys.push((SigningKey::parse(signing.secret.expose()).map_err(|error| broken(&error))?, None));
+        keys.push((signing.secret.expose().parse::<SigningKey>().map_err(|error| broken(&error))?, None));
         for old in &signing.previous {
-            keys.push((SigningKey::parse(old.secret.expose()).map_err(|error| broken(&error))?, Some(old.expires_at)));
+            keys.push((old.secret.expose().parse::<SigningKey>().map_err(|error| broken(&error))?, Some(old.expires_at)));
         }
     }
     Ok(keys)
