@@ -107,7 +107,7 @@ fn a_parser_is_used_again_after_faults_and_gives_memory_back() {
     let mut parser = Parser::new();
     let large = format!("[{}0]", "0,".repeat(3 << 20));
     for _ in 0..2 {
-        assert_eq!(parser.parse(b"{", |_| ()).is_err(), true);
+        assert!(parser.parse(b"{", |_| ()).is_err());
         assert_eq!(parser.parse(large.as_bytes(), |doc| doc.len()), Ok((3 << 20) + 1));
         assert_eq!(parser.parse(b"[1]", |doc| doc.len()), Ok(1));
         assert!(parser.scratch.capacity() <= KEEP_BYTES && parser.tape.0.capacity() * 24 <= KEEP_BYTES);

@@ -9,14 +9,15 @@ use super::complexity::{self, Complexity};
 use super::draft;
 use super::errors::{self, Errors};
 use super::meter::Meter;
+use super::patterns::{self, MAX_PATTERN_BYTES, Weight};
 use super::references::Graph;
 use super::tape::{Tape, TapeNode};
 use crate::json::{Doc, fragment};
 use crate::names::{SchemaName, SchemaRef};
 use crate::problem::Fault;
 
-/// Each regular expression may take this much memory compiled.
-const PATTERN_BYTES: usize = 1 << 20;
+/// Memory for a pattern's automaton while it runs.
+const AUTOMATON_BYTES: usize = 1 << 20;
 /// So many subschemas may be entered within each other on a document; more could exhaust a thread's stack.
 const MAX_NESTING: usize = 1024;
 
@@ -25,6 +26,7 @@ pub struct CompiledSchema {
     reference: SchemaRef,
     validator: Validator<Tape>,
     complexity: Complexity,
+    weight: Weight,
 }
 
 impl CompiledSchema {
@@ -46,14 +48,15 @@ impl CompiledSchema {
             }]
         })?;
         let complexity = complexity::measure(&Graph::of(schema, draft)?).map_err(|fault| vec![fault])?;
+        let weight = patterns::weigh(schema).map_err(|fault| vec![fault])?;
         let validator = jsonschema::options_for::<Tape>()
             .with_draft(draft)
-            .with_pattern_options(PatternOptions::regex().size_limit(PATTERN_BYTES).dfa_size_limit(PATTERN_BYTES))
+            .with_pattern_options(PatternOptions::regex().size_limit(MAX_PATTERN_BYTES).dfa_size_limit(AUTOMATON_BYTES))
             .should_validate_formats(assert_formats)
             .offline()
             .build(schema)
             .map_err(|error| vec![build_fault(&error)])?;
-        Ok(Self { reference: SchemaRef { name, version }, validator, complexity })
+        Ok(Self { reference: SchemaRef { name, version }, validator, complexity, weight })
     }
 
     /// Its name and version.
@@ -61,13 +64,13 @@ impl CompiledSchema {
         &self.reference
     }
 
-    /// Whether the data holds to the schema. Takes at most a second for 1 MiB of the worst data; data that takes
-    /// longer does not hold.
+    /// Whether the data holds to the schema. The work is bounded, to about a second for 1 MiB of the worst data against
+    /// the worst schema; data that needs more does not hold.
     pub fn is_valid(&self, doc: Doc<'_>) -> bool {
         if self.is_too_deep(doc) {
             return false;
         }
-        let meter = Meter::for_checking(doc.node_count());
+        let meter = Meter::for_checking(doc.node_count(), self.weight);
         self.validator.is_valid(TapeNode::Doc(doc, &meter)) && !meter.is_spent()
     }
 
@@ -81,7 +84,7 @@ impl CompiledSchema {
         if self.is_too_deep(doc) {
             return errors.one("the data is nested too deeply for this recursive schema");
         }
-        errors.explain(doc, self.complexity.paths)
+        errors.explain(doc, self.complexity.paths, self.weight)
     }
 
     fn is_too_deep(&self, doc: Doc<'_>) -> bool {
@@ -101,6 +104,6 @@ impl fmt::Debug for CompiledSchema {
 /// A schema holds no secrets, so the error may quote it; only its length is bounded.
 fn build_fault(error: &ValidationError<'_>) -> Fault {
     let detail = errors::shortened(&error.to_string());
-    let hint = if detail.contains("regex") { "; patterns have no look-around and no back-references" } else { "" };
+    let hint = if detail.contains("regex") { "; patterns have no look-around, no back-references and a limited size" } else { "" };
     Fault { schema: None, pointer: fragment(error.instance_path().as_str()), detail: format!("{detail}{hint}") }
 }

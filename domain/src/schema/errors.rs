@@ -5,6 +5,7 @@ use jsonschema::{ValidationError, Validator};
 use serde_json::Value;
 
 use super::meter::Meter;
+use super::patterns::Weight;
 use super::tape::{Tape, TapeNode};
 use crate::json::{Doc, fragment};
 use crate::problem::Fault;
@@ -25,14 +26,14 @@ pub(super) struct Errors<'a> {
 
 impl Errors<'_> {
     /// The faults of data that is known not to hold.
-    pub(super) fn explain(&self, doc: Doc<'_>, paths: u64) -> Vec<Fault> {
+    pub(super) fn explain(&self, doc: Doc<'_>, paths: u64, weight: Weight) -> Vec<Fault> {
         if paths > EXPLAINABLE_PATHS {
             return self.one("the data does not hold to the schema, which is too complex to say where");
         }
-        let meter = Meter::for_explaining(doc.node_count());
+        let meter = Meter::for_explaining(doc.node_count(), weight);
         let errors = self.validator.iter_errors(TapeNode::Doc(doc, &meter));
         // An error made after the budget was spent is about values that were not looked at.
-        let believed = errors.filter(|error| **error.instance() == Value::Bool(false));
+        let believed = errors.filter(|error| **error.instance() == Value::Bool(true));
         let faults: Vec<Fault> = believed.take(MAX_FAULTS).map(|error| self.fault(&error)).collect();
         if faults.is_empty() { self.one("the data does not hold to the schema, and takes too long to say where") } else { faults }
     }

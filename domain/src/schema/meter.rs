@@ -6,26 +6,48 @@
 
 use std::cell::Cell;
 
+use super::patterns::Weight;
+
 /// Steps left. Lives on the stack of one check.
 pub(super) struct Meter {
     left: Cell<u64>,
+    weight: Weight,
     explains: bool,
 }
 
-/// Steps that every check may take, and more for each node of the document. About 10 ns a step: a document of 1 MiB
-/// fails after half a second at the very worst.
-const BASE: u64 = 4_000_000;
+/// Steps that every check may take, and more for each node of the document. A step takes some 10 ns.
+const BASE: u64 = 8_000_000;
 const PER_NODE: u64 = 64;
-/// For explaining a refusal, where each step may also build an error.
-const EXPLAIN: u64 = 200_000;
+/// For explaining a refusal, which is done once and not for every event's sake.
+const EXPLAIN_BASE: u64 = 1_000_000;
+const EXPLAIN_PER_NODE: u64 = 8;
+/// What building one error costs: about 1 KB and 1 µs.
+const ERROR: usize = 200;
 
 impl Meter {
-    pub(super) fn for_checking(nodes: usize) -> Self {
-        Self { left: Cell::new(BASE + PER_NODE * nodes as u64), explains: false }
+    pub(super) fn for_checking(nodes: usize, weight: Weight) -> Self {
+        Self { left: Cell::new(BASE + PER_NODE * nodes as u64), weight, explains: false }
     }
 
-    pub(super) fn for_explaining(nodes: usize) -> Self {
-        Self { left: Cell::new(EXPLAIN + 4 * nodes as u64), explains: true }
+    pub(super) fn for_explaining(nodes: usize, weight: Weight) -> Self {
+        Self { left: Cell::new(EXPLAIN_BASE + EXPLAIN_PER_NODE * nodes as u64), weight, explains: true }
+    }
+
+    /// Takes the price of reading a string, which a pattern may do.
+    pub(super) fn take_string(&self, length: usize) -> bool {
+        self.take(1 + length / 64 + length.saturating_mul(self.weight.string))
+    }
+
+    /// Takes the price of a member's name, which patterns may look at.
+    pub(super) fn take_name(&self, length: usize) -> bool {
+        self.take(1 + length.saturating_mul(self.weight.name))
+    }
+
+    /// Takes the price of an error; whether what it is about was looked at.
+    pub(super) fn take_error(&self) -> bool {
+        let believed = !self.is_spent();
+        self.take(ERROR);
+        believed
     }
 
     /// Whether the check is to build errors.

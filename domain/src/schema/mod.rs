@@ -1,7 +1,7 @@
 //! JSON Schemas, compiled once at registration and asked about every event's data.
 //!
 //! Drafts 4, 6, 7, 2019-09 and 2020-12. Schemas come from tenants, so each is held to limits before it is compiled
-//! ([`complexity`]) and each check has a budget of steps ([`meter`]); a check that runs out of it fails.
+//! (`complexity`), and each check has a budget of steps (`meter`); a check that runs out of it fails.
 
 mod compile;
 mod complexity;
@@ -9,6 +9,7 @@ mod draft;
 mod equality;
 mod errors;
 mod meter;
+mod patterns;
 mod references;
 mod tape;
 

@@ -76,7 +76,7 @@ impl<'a> Node<'a, Tape> for TapeNode<'a> {
             Self::Doc(doc, meter) => {
                 // What asks for the text reads it, so its length costs too.
                 let text = doc.as_str()?;
-                if !meter.take(1 + text.len() / 64) {
+                if !meter.take_string(text.len()) {
                     return None;
                 }
                 text
@@ -125,7 +125,7 @@ impl<'a> Node<'a, Tape> for TapeNode<'a> {
     /// Instead the value says whether the error is to be believed ([`super::errors`]).
     fn to_value(&self) -> Cow<'a, Value> {
         Cow::Owned(match self {
-            Self::Doc(_, meter) if meter.explains() => Value::Bool(meter.is_spent()),
+            Self::Doc(_, meter) if meter.explains() => Value::Bool(meter.take_error()),
             Self::Doc(doc, _) => doc.to_value(),
             Self::Name(name) => Value::from(*name),
         })
@@ -149,9 +149,12 @@ impl<'a> Object<'a, Tape> for Container<'a> {
     }
 
     fn get(&self, key: &Box<str>) -> Option<TapeNode<'a>> {
+        if self.1.is_spent() {
+            return None;
+        }
         let mut scanned = 0;
         let found = self.0.members().inspect(|_| scanned += 1).find(|(name, _)| **name == **key);
-        let enough = self.1.take(1 + scanned / 4);
+        let enough = self.1.take(1 + scanned);
         found.filter(|_| enough).map(|(_, value)| TapeNode::Doc(value, self.1))
     }
 
@@ -188,7 +191,7 @@ impl<'a> Iterator for Members<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let (Slot::String(key), values) = self.rest.split_first()? else { return None };
-        if !self.meter.take(1) {
+        if !self.meter.take_name(key.len()) {
             return None;
         }
         let value = Doc::new(values);

@@ -2,6 +2,7 @@ use jsonschema::json::conformance;
 use serde_json::{Value, json};
 
 use super::meter::Meter;
+use super::patterns::Weight;
 use super::tape::{Tape, TapeNode};
 use super::{CompiledSchema, equality};
 use crate::json::Parser;
@@ -47,7 +48,7 @@ const DRAFTS: [&str; 5] = [
 #[test]
 fn the_tape_conforms_to_the_validators_contract() {
     let document = conformance::document().to_string();
-    let meter = Meter::for_checking(100);
+    let meter = Meter::for_checking(100, Weight::default());
     Parser::new().parse(document.as_bytes(), |doc| conformance::assert_conformance::<Tape>(&TapeNode::Doc(doc, &meter))).expect("JSON");
 }
 
@@ -167,6 +168,24 @@ fn patterns_are_linear() {
 }
 
 #[test]
+fn a_heavy_pattern_on_long_text_is_refused_before_it_runs() {
+    let pattern = "[ab]*a[ab]{2500}x";
+    let text = "abbabaabab".repeat(100_000);
+    for (schema, data) in [
+        (json!({"pattern": pattern}), format!("\"{text}\"")),
+        (json!({"patternProperties": {pattern: true}}), format!("{{\"{text}\":1}}")),
+        (json!({"propertyNames": {"pattern": pattern}}), format!("{{\"{text}\":1}}")),
+    ] {
+        let faults = errors(&schema, &data);
+        assert!(faults[0].detail.contains("too long"), "{faults:?}");
+    }
+    assert!(accepts(&json!({"pattern": pattern}), &format!("\"{}x\"", "a".repeat(3000))));
+    assert!(accepts(&json!({"pattern": "^[A-Za-z0-9+/]*={0,2}$"}), &format!("\"{text}\"")), "a megabyte of base64");
+    let many: Vec<Value> = (0..2001).map(|number| json!({"pattern": number.to_string()})).collect();
+    assert!(refusal(&json!({"items": {"anyOf": many}})).1.contains("2001 patterns"));
+}
+
+#[test]
 fn bombs_are_refused_or_cheap() {
     for keyword in ["anyOf", "oneOf", "allOf"] {
         for levels in 12..=30 {
@@ -233,6 +252,9 @@ fn no_chain_of_references_exhausts_the_stack() {
     };
     assert!(refusal(&chain(20_000, json!(true))).1.contains("contain each other"));
     assert!(refusal(&chain(200, json!(true))).1.contains("contain each other"));
+    let mut from_the_end = chain(200, json!(true));
+    from_the_end["anyOf"] = [150, 100, 50].map(|level| json!({"$ref": format!("#/$defs/n{level}")})).into();
+    assert!(refusal(&from_the_end).1.contains("contain each other"), "whatever is counted first");
     assert!(!accepts(&chain(120, json!({"type": "string"})), "1"));
     // As deep as both limits allow together.
     let recursive = chain(110, json!({"properties": {"a": {"$ref": "#/$defs/n0"}}, "type": "object"}));
@@ -302,6 +324,6 @@ fn numbers_are_equal_by_value() {
         ("[]", true),
         ("[0,-0]", false),
     ] {
-        assert_eq!(Parser::new().parse(data.as_bytes(), |doc| equality::is_unique(doc)), Ok(unique), "{data}");
+        assert_eq!(Parser::new().parse(data.as_bytes(), equality::is_unique), Ok(unique), "{data}");
     }
 }
