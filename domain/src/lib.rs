@@ -23,5 +23,6 @@ pub mod secret;
 pub mod snapshot;
 pub mod schema;
 pub mod signing;
+pub mod sealing;
 pub mod time;
 pub mod units;
