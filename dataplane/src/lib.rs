@@ -14,3 +14,7 @@ pub mod ingest;
 pub mod read;
 pub mod route;
 pub mod telemetry;
+//! placeholder
+
+pub mod delivery;
+pub mod egress;

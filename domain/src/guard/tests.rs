@@ -190,6 +190,8 @@ proptest! {
 
     #[test]
     fn any_text_is_answered(text in ".{0,200}") {
-        let _ = Guard::default().check_url(&text);
+        if let Ok(url) = Guard::default().check_url(&text) {
+            prop_assert_eq!(TargetUrl::parse(url.as_str()), Ok(url));
+        }
     }
 }
