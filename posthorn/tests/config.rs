@@ -1,5 +1,7 @@
 //! The configuration as an operator meets it: file, environment, faults, exit codes. Runs the real binary.
 
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
 use std::process::{Command, Output};
 
 use tempfile::TempDir;

@@ -1,5 +1,7 @@
 //! `listen` against requests that the reference implementation of Standard Webhooks signed.
 
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, ChildStdout, Command, Stdio};

@@ -1,5 +1,7 @@
 //! Client verbs of the real binary against a small server with canned answers in the shapes of the interfaces.
 
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
 use std::convert::Infallible;
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
@@ -186,4 +188,31 @@ fn subscriptions_are_found_by_name_over_pages() {
     assert_eq!(server.run("subscription pause nobody", "").status.code(), Some(1));
     let listed = server.run("subscription list", "");
     assert!(String::from_utf8(listed.stdout).unwrap().starts_with("ID     NAME  STATUS"));
+}
+
+#[test]
+fn dead_letters_are_retried_by_filter_and_purged_one_by_one() {
+    let server = Server::start(|line, _| match line {
+        "POST /v1/dead-letters/retry" => (202, json!({"retried": 2})),
+        "GET /v1/dead-letters?topic=orders" => (200, json!({"items": [{"id": "dl_1"}, {"id": "dl_2"}]})),
+        _ => (204, Value::Null),
+    });
+    assert!(server.run("dead-letter retry --reason attempts_exhausted", "").status.success());
+    assert_eq!(serde_json::from_str::<Value>(&server.seen()[0].1).unwrap(), json!({"filter": {"reason": "attempts_exhausted"}}));
+    let output = server.run("dead-letter purge --topic orders -o json", "");
+    assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap(), json!({"purged": 2}), "{}", out(&output));
+    assert_eq!(server.seen()[2].0, "DELETE /v1/dead-letters/dl_1");
+}
+
+#[test]
+fn a_schema_is_wrapped_and_an_incompatible_one_exits_1() {
+    let server = Server::start(|line, _| match line {
+        "POST /v1/schemas/order/versions?dry_run=true&sample=10" => (200, json!({"compatible": false, "counterexample": 1})),
+        "POST /v1/schemas/order/versions" => (201, json!({"version": 1})),
+        _ => (404, Value::Null),
+    });
+    assert_eq!(server.run("schema check order --file - --sample 10", "type: object\n").status.code(), Some(1));
+    assert_eq!(server.run("schema add order --file - --ttl 1h", "{\"schema\": true}").status.code(), Some(0));
+    let bodies: Vec<Value> = server.seen().iter().map(|(_, body)| serde_json::from_str(body).unwrap()).collect();
+    assert_eq!(bodies, [json!({"schema": {"type": "object"}}), json!({"schema": true, "ttl": "1h"})]);
 }

@@ -15,7 +15,7 @@ pub use traffic::{ListenArgs, PublishArgs, TailArgs};
 
 /// CloudEvents in, checked, kept and fanned out as signed webhooks.
 #[derive(Debug, Parser)]
-#[command(name = "posthorn", version, propagate_version = true)]
+#[command(name = "posthorn", version)]
 pub struct Cli {
     /// What all verbs take.
     #[command(flatten)]
@@ -70,7 +70,7 @@ pub enum Command {
     Schema(SchemaVerb),
     /// Subscriptions.
     #[command(subcommand)]
-    Subscription(Box<SubscriptionVerb>),
+    Subscription(SubscriptionVerb),
     /// Send events: one a line, CloudEvents or plain JSON data.
     Publish(PublishArgs),
     /// Print a topic's events as they come.

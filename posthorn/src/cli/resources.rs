@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 #[derive(Debug, Subcommand)]
 pub enum TopicVerb {
     /// Make or change a topic.
-    Put(TopicPut),
+    Put(Box<TopicPut>),
     /// Show one.
     Get {
         #[doc = "Its name."]
@@ -117,7 +117,7 @@ pub struct SchemaAdd {
 #[derive(Debug, Subcommand)]
 pub enum SubscriptionVerb {
     /// Make one.
-    Create(SubscriptionCreate),
+    Create(Box<SubscriptionCreate>),
     /// Show one.
     Get {
         #[doc = "Id or name."]

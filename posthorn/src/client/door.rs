@@ -99,7 +99,15 @@ impl Door {
         let request = request.body(Full::new(body)).map_err(|error| Error::Usage(error.to_string()))?;
         let mut kept = self.kept.lock().await;
         let mut sender = self.ready(kept.take()).await?;
-        let response = sender.send_request(request).await.map_err(|error| self.unreachable(error))?;
+        let response = match sender.try_send_request(request).await {
+            Ok(response) => response,
+            Err(mut error) => {
+                // The server may have closed the kept connection just now; what was not sent at all may be sent again.
+                let Some(request) = error.take_message() else { return Err(self.unreachable(error.into_error())) };
+                sender = self.ready(None).await?;
+                sender.send_request(request).await.map_err(|error| self.unreachable(error))?
+            }
+        };
         *kept = Some(sender);
         Ok(response)
     }

@@ -46,7 +46,7 @@ async fn dispatch(command: Command, global: &Global) -> Result<ExitCode, Error> 
     match command {
         Command::Topic(verb) => topic::run(&context, verb).await,
         Command::Schema(verb) => schema::run(&context, verb).await,
-        Command::Subscription(verb) => subscription::run(&context, *verb).await,
+        Command::Subscription(verb) => subscription::run(&context, verb).await,
         Command::Publish(args) => publish::run(&context, &args).await,
         Command::Tail(args) => tail::run(&context, &args).await,
         Command::Listen(args) => listen::run(&args, global.output).await,
