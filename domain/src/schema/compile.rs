@@ -64,8 +64,8 @@ impl CompiledSchema {
         &self.reference
     }
 
-    /// Whether the data holds to the schema. Takes at most a second for 1 MiB of the worst data; data that takes
-    /// longer does not hold.
+    /// Whether the data holds to the schema. The work is bounded, to about a second for 1 MiB of the worst data against
+    /// the worst schema; data that needs more does not hold.
     pub fn is_valid(&self, doc: Doc<'_>) -> bool {
         if self.is_too_deep(doc) {
             return false;

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::references::{Edge, Graph, address, subschemas};
 use crate::problem::Fault;
@@ -58,38 +58,57 @@ fn depth_exceeds(value: &Value, limit: usize) -> bool {
 ///
 /// A fault if that is too much.
 pub(super) fn measure(graph: &Graph<'_>) -> Result<Complexity, Fault> {
-    let mut counter = Counter { graph, done: HashMap::new(), worst: Complexity::default() };
+    let mut counter = Counter { graph, costs: HashMap::new(), chains: HashMap::new(), all: Vec::new(), recursive: false, paths: 0 };
     counter.cost(graph.root(), 0)?;
-    Ok(counter.worst)
+    let mut chain = 0;
+    for schema in std::mem::take(&mut counter.all) {
+        chain = chain.max(counter.chain(schema, 0)?);
+    }
+    Ok(Complexity { paths: counter.paths, chain, recursive: counter.recursive })
 }
 
 struct Counter<'g, 's> {
     graph: &'g Graph<'s>,
     /// By address; `None` while the subschema is being counted.
-    done: HashMap<usize, Option<(u64, usize)>>,
-    worst: Complexity,
+    costs: HashMap<usize, Option<Cost>>,
+    /// Likewise.
+    chains: HashMap<usize, Option<usize>>,
+    all: Vec<&'s Value>,
+    recursive: bool,
+    /// The most that any subschema has.
+    paths: u64,
 }
 
-impl Counter<'_, '_> {
-    /// Paths and chain of one subschema.
-    fn cost(&mut self, schema: &Value, hops: usize) -> Result<(u64, usize), Fault> {
-        match self.done.get(&address(schema)) {
-            Some(Some(cost)) => return Ok(*cost),
+#[derive(Clone, Copy)]
+struct Cost {
+    paths: u64,
+    /// How many subschemas follow each other, whatever they look at.
+    length: usize,
+}
+
+impl<'s> Counter<'_, 's> {
+    fn cost(&mut self, schema: &'s Value, hops: usize) -> Result<Cost, Fault> {
+        let cost = match self.costs.get(&address(schema)) {
+            Some(Some(cost)) => *cost,
             Some(None) => {
-                self.worst.recursive = true;
-                return Ok((1, 1));
+                self.recursive = true;
+                Cost { paths: 1, length: 1 }
             }
-            None => {}
-        }
+            None => self.counted(schema, hops)?,
+        };
+        if hops + cost.length > MAX_HOPS { Err(too_long()) } else { Ok(cost) }
+    }
+
+    fn counted(&mut self, schema: &'s Value, hops: usize) -> Result<Cost, Fault> {
         if hops > MAX_HOPS {
-            return Err(too_much(format!("more than {MAX_HOPS} subschemas contain each other, references followed")));
+            return Err(too_long());
         }
-        self.done.insert(address(schema), None);
+        self.costs.insert(address(schema), None);
+        self.all.push(schema);
         let cost = self.sum(schema, hops)?;
-        self.done.insert(address(schema), Some(cost));
-        self.worst.paths = self.worst.paths.max(cost.0);
-        self.worst.chain = self.worst.chain.max(cost.1);
-        if cost.0 > MAX_PATHS {
+        self.costs.insert(address(schema), Some(cost));
+        self.paths = self.paths.max(cost.paths);
+        if cost.paths > MAX_PATHS {
             return Err(too_much(format!(
                 "there are more than {MAX_PATHS} ways through its `anyOf`, `oneOf`, `allOf`, `if` and references to one value"
             )));
@@ -97,27 +116,20 @@ impl Counter<'_, '_> {
         Ok(cost)
     }
 
-    fn sum(&mut self, schema: &Value, hops: usize) -> Result<(u64, usize), Fault> {
-        let Some(keywords) = schema.as_object() else { return Ok((1, 1)) };
-        let (mut in_place, mut chain) = (0_u64, 0);
+    fn sum(&mut self, schema: &'s Value, hops: usize) -> Result<Cost, Fault> {
+        let Some(keywords) = schema.as_object() else { return Ok(Cost { paths: 1, length: 1 }) };
+        let (mut in_place, mut length) = (0_u64, 0);
         let (mut member, mut patterns, mut element, mut every_element, mut names) = (0_u64, 0_u64, 0_u64, 0_u64, 0_u64);
-        for target in self.graph.targets(schema) {
-            let (paths, length) = self.cost(target, hops + 1)?;
-            in_place = in_place.saturating_add(paths);
-            chain = chain.max(length);
-        }
-        for (_, edge, _, child) in subschemas(keywords) {
-            let (paths, length) = self.cost(child, hops + 1)?;
+        for (edge, child) in self.edges(schema, keywords) {
+            let cost = self.cost(child, hops + 1)?;
+            length = length.max(cost.length);
             match edge {
-                Edge::InPlace => {
-                    in_place = in_place.saturating_add(paths);
-                    chain = chain.max(length);
-                }
-                Edge::Member => member = member.max(paths),
-                Edge::Pattern => patterns = patterns.saturating_add(paths),
-                Edge::Element => element = element.max(paths),
-                Edge::EveryElement => every_element = every_element.saturating_add(paths),
-                Edge::Name => names = paths,
+                Edge::InPlace => in_place = in_place.saturating_add(cost.paths),
+                Edge::Member => member = member.max(cost.paths),
+                Edge::Pattern => patterns = patterns.saturating_add(cost.paths),
+                Edge::Element => element = element.max(cost.paths),
+                Edge::EveryElement => every_element = every_element.saturating_add(cost.paths),
+                Edge::Name => names = cost.paths,
                 Edge::Definition => {}
             }
         }
@@ -126,8 +138,35 @@ impl Counter<'_, '_> {
             in_place = in_place.saturating_mul(2);
         }
         let below = member.saturating_add(patterns).max(element.saturating_add(every_element)).max(names);
-        Ok((in_place.saturating_add(below).max(1), chain + 1))
+        Ok(Cost { paths: in_place.saturating_add(below).max(1), length: length + 1 })
     }
+
+    /// How many subschemas follow each other on one value. A circle on one value ends where it closes: the validator
+    /// sees to that.
+    fn chain(&mut self, schema: &'s Value, hops: usize) -> Result<usize, Fault> {
+        match self.chains.get(&address(schema)) {
+            Some(known) => return Ok(known.unwrap_or(1)),
+            None if hops > MAX_HOPS => return Err(too_long()),
+            None => self.chains.insert(address(schema), None),
+        };
+        let mut longest = 0;
+        if let Some(keywords) = schema.as_object() {
+            for (_, child) in self.edges(schema, keywords).into_iter().filter(|(edge, _)| *edge == Edge::InPlace) {
+                longest = longest.max(self.chain(child, hops + 1)?);
+            }
+        }
+        self.chains.insert(address(schema), Some(longest + 1));
+        Ok(longest + 1)
+    }
+
+    fn edges(&self, schema: &'s Value, keywords: &'s Map<String, Value>) -> Vec<(Edge, &'s Value)> {
+        let targets = self.graph.targets(schema).iter().map(|target| (Edge::InPlace, *target));
+        targets.chain(subschemas(keywords).map(|(edge, _, child)| (edge, child))).collect()
+    }
+}
+
+fn too_long() -> Fault {
+    too_much(format!("more than {MAX_HOPS} subschemas contain each other, references followed"))
 }
 
 fn too_much(detail: String) -> Fault {

@@ -62,7 +62,9 @@ impl Scale {
                 }
                 if let Some(patterns) = members.get("patternProperties").and_then(Value::as_object) {
                     self.names = true;
-                    patterns.keys().for_each(|pattern| drop(self.compiled(pattern)));
+                    for pattern in patterns.keys() {
+                        self.compiled(pattern);
+                    }
                 }
                 self.names |= members.contains_key("propertyNames");
                 members.values().for_each(|member| self.add(member));

@@ -91,7 +91,7 @@ pub(super) fn address(schema: &Value) -> usize {
 }
 
 /// The subschemas a keyword holds.
-pub(super) fn subschemas(schema: &Map<String, Value>) -> impl Iterator<Item = (&'static str, Edge, String, &Value)> {
+pub(super) fn subschemas(schema: &Map<String, Value>) -> impl Iterator<Item = (Edge, String, &Value)> {
     KEYWORDS.iter().filter(|(keyword, _)| !REFERENCES.contains(keyword)).flat_map(|(keyword, edge)| {
         let held: Vec<(String, &Value)> = match schema.get(*keyword) {
             Some(Value::Object(map)) if MAPS.contains(keyword) => {
@@ -101,7 +101,7 @@ pub(super) fn subschemas(schema: &Map<String, Value>) -> impl Iterator<Item = (&
             Some(value) => vec![(format!("/{keyword}"), value)],
             None => Vec::new(),
         };
-        held.into_iter().filter(|(_, value)| value.is_object() || value.is_boolean()).map(|(path, value)| (*keyword, *edge, path, value))
+        held.into_iter().filter(|(_, value)| value.is_object() || value.is_boolean()).map(|(path, value)| (*edge, path, value))
     })
 }
 
@@ -161,7 +161,7 @@ impl<'s> Graph<'s> {
                 &format!("there are {patterns} patterns; at most {MAX_PATTERNS} are allowed"),
             );
         }
-        for (_, _, path, child) in subschemas(keywords) {
+        for (_, path, child) in subschemas(keywords) {
             self.visit(child, base, &format!("{pointer}{path}"));
         }
     }

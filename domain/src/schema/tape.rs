@@ -149,6 +149,9 @@ impl<'a> Object<'a, Tape> for Container<'a> {
     }
 
     fn get(&self, key: &Box<str>) -> Option<TapeNode<'a>> {
+        if self.1.is_spent() {
+            return None;
+        }
         let mut scanned = 0;
         let found = self.0.members().inspect(|_| scanned += 1).find(|(name, _)| **name == **key);
         let enough = self.1.take(1 + scanned);

@@ -252,6 +252,9 @@ fn no_chain_of_references_exhausts_the_stack() {
     };
     assert!(refusal(&chain(20_000, json!(true))).1.contains("contain each other"));
     assert!(refusal(&chain(200, json!(true))).1.contains("contain each other"));
+    let mut from_the_end = chain(200, json!(true));
+    from_the_end["anyOf"] = [150, 100, 50].map(|level| json!({"$ref": format!("#/$defs/n{level}")})).into();
+    assert!(refusal(&from_the_end).1.contains("contain each other"), "whatever is counted first");
     assert!(!accepts(&chain(120, json!({"type": "string"})), "1"));
     // As deep as both limits allow together.
     let recursive = chain(110, json!({"properties": {"a": {"$ref": "#/$defs/n0"}}, "type": "object"}));

@@ -1,0 +1,3 @@
+//! Delivery: lanes, attempts and what their outcomes mean.
+
+pub mod outcome;

@@ -1,0 +1,206 @@
+//! What the control plane asks of a data plane, and the shapes of the answers (interfaces §4, §9 "Planes apart").
+//!
+//! Questions travel over the node's own stream, so a node needs no address that the control plane could reach. An answer is
+//! the JSON that the API shows, or a problem.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::ids::{DeadLetterId, SubscriptionId};
+use crate::time::Time;
+
+/// A question to a node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "snake_case")]
+pub enum Question {
+    /// A page of deliveries, newest first → `{"items", "next_page_token"}`.
+    Deliveries {
+        /// Which.
+        filter: DeliveryFilter,
+        /// How many at most.
+        limit: u32,
+        /// Where to go on.
+        page_token: Option<String>,
+    },
+    /// One delivery → the delivery, or `not-found`.
+    Delivery {
+        /// `dlv_…`.
+        id: String,
+    },
+    /// A page of dead letters, newest first → `{"items", "next_page_token"}`.
+    DeadLetters {
+        /// Which.
+        filter: DeadLetterFilter,
+        /// How many at most.
+        limit: u32,
+        /// Where to go on.
+        page_token: Option<String>,
+    },
+    /// One dead letter → the dead letter, or `not-found`.
+    DeadLetter {
+        /// Which.
+        id: DeadLetterId,
+    },
+    /// Forget one → `null`, or `not-found`.
+    DeleteDeadLetter {
+        /// Which.
+        id: DeadLetterId,
+    },
+    /// Forget many → `{"deleted": n}`.
+    DeleteDeadLetters {
+        /// Which.
+        filter: DeadLetterFilter,
+    },
+    /// Try one again → `{"retried": 1}`, or `not-found`.
+    RetryDeadLetter {
+        /// Which.
+        id: DeadLetterId,
+    },
+    /// Try many again → `{"retried": n}`.
+    RetryDeadLetters {
+        /// Which.
+        filter: DeadLetterFilter,
+    },
+    /// Where a subscription stands → [`SubscriptionState`].
+    Subscription {
+        /// Which.
+        id: SubscriptionId,
+    },
+    /// Send a test event to the endpoint, outside every schedule → the attempt.
+    Test {
+        /// To which.
+        id: SubscriptionId,
+    },
+    /// Deliver a range again, marked → `{"replay": "rpl_…", "events": n}` (n: an upper bound).
+    Replay {
+        /// To which.
+        id: SubscriptionId,
+        /// A cursor, `earliest`, `time:…` or an RFC 3339 time.
+        from: String,
+        /// The same; the present end when absent.
+        to: Option<String>,
+    },
+    /// The last stored events of a topic, as `sample` of a schema check wants them → `[data…]`, JSON data only.
+    Sample {
+        /// Of which topic.
+        topic: String,
+        /// How many.
+        limit: u32,
+    },
+}
+
+/// Which deliveries.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DeliveryFilter {
+    /// To this subscription.
+    pub subscription: Option<SubscriptionId>,
+    /// On this topic.
+    pub topic: Option<String>,
+    /// waiting, in_flight, delivered, dead_lettered, dropped.
+    pub status: Option<String>,
+    /// Of the event with this `id` attribute.
+    pub event_id: Option<String>,
+}
+
+/// Which dead letters.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetterFilter {
+    /// On this topic.
+    pub topic: Option<String>,
+    /// Of this subscription.
+    pub subscription: Option<SubscriptionId>,
+    /// With this reason.
+    pub reason: Option<String>,
+}
+
+/// One event on its way to one subscription, as the API shows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Delivery {
+    /// `dlv_…`.
+    pub id: String,
+    /// `msg_…`.
+    pub message: String,
+    /// `sub_…`.
+    pub subscription: String,
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: u32,
+    /// The offset.
+    pub offset: u64,
+    /// The event's `id`.
+    pub event_id: Option<String>,
+    /// waiting, in_flight, delivered, dead_lettered, dropped.
+    pub status: String,
+    /// What was tried, in order.
+    pub attempts: Vec<Attempt>,
+    /// When it will be tried again.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub next_attempt_at: Option<Time>,
+}
+
+/// One request and what came of it, as the API shows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Attempt {
+    /// 1, 2, 3…
+    pub number: u32,
+    /// When it began.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Time,
+    /// How long it took.
+    pub duration_ms: u64,
+    /// The answer's status.
+    pub status_code: Option<u16>,
+    /// What went wrong, in one of a few stable words.
+    pub error: Option<String>,
+    /// The beginning of the answer's body.
+    pub response_head: Option<String>,
+}
+
+/// An event that will not be tried again by itself, as the API shows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct DeadLetter {
+    /// `dl_…`.
+    pub id: String,
+    /// Why.
+    pub reason: String,
+    /// Why, in words.
+    pub detail: String,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Time,
+    /// The topic.
+    pub topic: String,
+    /// The partition, for an event that is in the log.
+    pub partition: Option<u32>,
+    /// The offset, for an event that is in the log.
+    pub offset: Option<u64>,
+    /// Who sent it.
+    pub publisher: Option<String>,
+    /// The event as a structured CloudEvent.
+    #[schema(value_type = Object)]
+    pub event: Value,
+    /// `sub_…`, for a delivery.
+    pub subscription: Option<String>,
+    /// `dlv_…`, for a delivery.
+    pub delivery: Option<String>,
+    /// Attempts that were made.
+    pub attempts: u32,
+    /// What the schemas said.
+    pub errors: Vec<Value>,
+}
+
+/// Where a subscription stands on one node.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct SubscriptionState {
+    /// Requests on their way.
+    pub in_flight: u64,
+    /// Deliveries that wait for their next attempt.
+    pub waiting: u64,
+    /// Events between its place and the end of the topics it reads.
+    pub lag: u64,
+    /// closed, open or half_open.
+    pub breaker: String,
+    /// The last failure, in one of a few stable words.
+    pub last_error: Option<String>,
+}
