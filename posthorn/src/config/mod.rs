@@ -6,6 +6,8 @@
 mod delivery;
 mod fault;
 mod gather;
+mod identity;
+mod plane;
 mod raw;
 mod redact;
 mod validate;

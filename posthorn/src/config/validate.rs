@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
+use posthorn_domain::sealing::SealingKey;
 use posthorn_domain::units::{Dur, Size};
 use serde_json::Value;
 
@@ -127,6 +128,9 @@ impl Check<'_> {
     fn secrets(&mut self, raw: &RawConfig) {
         if raw.secrets.key.is_some() && matches!(self.origins.of("secrets.key"), Origin::File(_)) {
             self.fault("secrets.key", "the key does not belong in this file; give POSTHORN_SECRETS__KEY or secrets.key_file");
+        }
+        if let Some(Err(error)) = raw.secrets.key.as_ref().map(|key| SealingKey::from_text(key.expose())) {
+            self.fault("secrets.key", error.to_string());
         }
         if raw.node.id.as_deref().is_some_and(|id| !posthorn_domain::names::Name::is_valid(id)) {
             self.fault("node.id", "1 to 200 of letters, digits, `.`, `_` and `-`, starting with a letter or digit");
