@@ -40,6 +40,7 @@ async fn append(topic: &dyn TopicLog, ids: std::ops::Range<u32>) {
 
 fn files(dir: &Path) -> Vec<PathBuf> {
     let mut files: Vec<_> = fs::read_dir(dir.join("t/0")).expect("there").map(|entry| entry.expect("there").path()).collect();
+    files.retain(|file| file.extension().is_some_and(|kind| kind == "seg"));
     files.sort();
     files
 }
@@ -130,6 +131,30 @@ async fn a_missing_segment_is_a_gap() {
     let (_log, kept, report) = open(dir.path(), config());
     assert_eq!(report.damage[0].gap, Gap { from: 1, to: 2, reason: GapReason::Missing });
     assert_eq!(read_all(&*kept, 0).await, vec![(0, "0".into()), (2, "2".into())]);
+}
+
+#[tokio::test]
+async fn closed_segments_read_with_a_good_a_bad_and_no_index() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let config = Config { segment_bytes: 1000, index_interval: 200, ..config() };
+    let (log, kept, _) = open(dir.path(), config.clone());
+    append(&*kept, 0..40).await;
+    drop((kept, log));
+    let index = files(dir.path())[1].with_extension("idx");
+    let good = fs::read(&index).expect("there");
+    for state in [Some(good.clone()), Some(good[..good.len() - 1].to_vec()), Some(Vec::new()), None] {
+        match state {
+            Some(bytes) => fs::write(&index, bytes).expect("written"),
+            None => fs::remove_file(&index).expect("removed"),
+        }
+        let (_log, kept, report) = open(dir.path(), config.clone());
+        assert!(report.damage.is_empty() && report.cuts.is_empty());
+        assert_eq!(read_all(&*kept, 0).await, ids(0..40));
+        for millis in 0..40 {
+            assert_eq!(kept.offset_at(0, Time::from_millis(millis)).await, Ok(millis));
+        }
+        assert_eq!(fs::read(&index).expect("there"), good);
+    }
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use posthorn_domain::record::Stored;
 
 use super::disk::DiskFile;
 use super::frame::{self, Head, SegmentHead};
+use super::index;
 use super::partition::{Entry, Partition};
 use super::segment::{self, Segment};
 use super::shared::{Shared, is_full};
@@ -136,6 +137,7 @@ impl Partition {
             let path = segment::path(&self.dir, last.base);
             let synced = self.shared.file(last.id, &path, false).and_then(|file| file.sync_data());
             synced.map_err(|error| self.shared.poison(&path, &error.to_string()))?;
+            index::store(&self.shared, last, &path);
         }
         let segment = Arc::new(Segment::new(last.map_or(0, Segment::end), self.shared.config.clock.now()));
         let path = segment::path(&self.dir, segment.base);

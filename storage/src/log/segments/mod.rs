@@ -1,10 +1,11 @@
-//! The topic log in segment files of this node: `{dir}/{topic}/meta.json` and `{dir}/{topic}/{partition}/{base:020}.seg`
+//! The topic log in segment files of this node: `{dir}/{topic}/meta.json` and `{dir}/{topic}/{partition}/{base:020}.seg` with `.idx`
 //! ([`frame`] has the format). Appends gather for each partition; a few threads write what has gathered as one batch, sync it
 //! once if any record asks for it, and gather the next meanwhile.
 
 pub mod disk;
 mod flush;
 mod frame;
+mod index;
 mod meta;
 mod partition;
 mod read;

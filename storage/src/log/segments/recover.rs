@@ -8,6 +8,7 @@ use std::sync::Arc;
 use posthorn_domain::names::TopicName;
 
 use super::frame::{SEGMENT_HEAD, SegmentHead};
+use super::index;
 use super::partition::TopicInfo;
 use super::scan::Walker;
 use super::segment::{self, Segment};
@@ -78,6 +79,10 @@ fn scan(
     let path = segment::path(&topic.dir.join(number.to_string()), base);
     let file = shared.disk.open(&path, false)?;
     let len = file.len()?;
+    if let Some(segment) = next.and_then(|_| index::load(&path, base, len)) {
+        missing_behind(&segment, next, len, gaps);
+        return Ok(segment);
+    }
     let mut bytes = vec![0; SEGMENT_HEAD];
     file.read_at(&mut bytes, 0)?;
     let head = SegmentHead::decode(&bytes).filter(|head| head.base == base && head.partition == number && head.salt == topic.salt);
@@ -89,14 +94,14 @@ fn scan(
         }
         segment.push(&frame.head, frame.at, shared.config.index_interval);
     }
-    if let Some(next) = next.filter(|next| *next > segment.end()) {
-        let reason = if len > segment.len() { GapReason::Damaged } else { GapReason::Missing };
-        gaps.push(Gap { from: segment.end(), to: next, reason });
-    }
+    missing_behind(&segment, next, len, gaps);
     if head.is_none() {
         tracing::warn!(file = %path.display(), "the segment's head is damaged or was never finished: it is written again");
         let head = SegmentHead { partition: number, base, created: segment.created, incarnation: topic.incarnation, salt: topic.salt };
         file.write_all_at(&head.encode(), 0)?;
+    }
+    if next.is_some() && head.is_some() && gaps.is_empty() {
+        index::store(shared, &segment, &path);
     }
     if next.is_none() {
         if len > segment.len() {
@@ -109,6 +114,13 @@ fn scan(
         file.sync_data()?;
     }
     Ok(segment)
+}
+
+fn missing_behind(segment: &Segment, next: Option<u64>, len: u64, gaps: &mut Vec<Gap>) {
+    if let Some(next) = next.filter(|next| *next > segment.end()) {
+        let reason = if len > segment.len() { GapReason::Damaged } else { GapReason::Missing };
+        gaps.push(Gap { from: segment.end(), to: next, reason });
+    }
 }
 
 fn found(shared: &Shared, topic: &TopicName, partition: u32, path: &Path, gap: Gap, report: &mut Recovery) -> Result<(), LogError> {

@@ -10,10 +10,10 @@ use super::frame::{Head, SEGMENT_HEAD};
 
 /// A place to start reading: the frame at `at` starts with `offset`; nothing before it was accepted later than `before`.
 #[derive(Clone, Copy, Debug)]
-struct Mark {
-    offset: u64,
-    at: u64,
-    before: Time,
+pub(super) struct Mark {
+    pub(super) offset: u64,
+    pub(super) at: u64,
+    pub(super) before: Time,
 }
 
 #[derive(Debug)]
@@ -41,6 +41,20 @@ impl Segment {
             last: AtomicU64::new(0),
             marks: Mutex::new(Vec::new()),
         }
+    }
+
+    /// A closed one, as its index describes it.
+    pub(super) fn closed(base: u64, end: u64, len: u64, created: Time, last: Time, marks: Vec<Mark>) -> Self {
+        let segment = Self::new(base, created);
+        segment.end.store(end, Ordering::Release);
+        segment.len.store(len, Ordering::Release);
+        segment.last.store(last.millis(), Ordering::Release);
+        *segment.marks.lock() = marks;
+        segment
+    }
+
+    pub(super) fn marks(&self) -> Vec<Mark> {
+        self.marks.lock().clone()
     }
 
     /// One above the last offset that is written.

@@ -146,7 +146,11 @@ impl Partition {
         let first = self.segments.write().remove(0);
         self.shared.forget(first.id);
         // Whoever reads it holds it open. A file that stays after all is found again by the next start.
-        self.shared.disk.remove(&segment::path(&self.dir, first.base))?;
+        let path = segment::path(&self.dir, first.base);
+        self.shared.disk.remove(&path)?;
+        if let Err(error) = self.shared.disk.remove(&path.with_extension("idx")) {
+            tracing::debug!(file = %path.display(), %error, "the deleted segment has no index");
+        }
         Ok(first.len())
     }
 }
