@@ -108,6 +108,12 @@ pub enum LogError {
     /// More bytes wait to be written than may (I9).
     #[error("too many bytes wait to be written to the log")]
     Busy,
+    /// One record is larger than the log takes.
+    #[error("a record may have at most {limit} bytes")]
+    TooLarge {
+        /// In bytes.
+        limit: usize,
+    },
     /// The disk is full.
     #[error("the disk is full: {file}")]
     Full {

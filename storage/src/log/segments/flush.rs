@@ -27,7 +27,7 @@ pub(super) fn run(shared: &Shared) {
         if catch_unwind(AssertUnwindSafe(|| partition.flush(&mut buffer))).is_err() {
             let error = shared.poison(&partition.dir, "a thread that writes has panicked");
             partition.fail(Vec::new(), &error);
-            partition.pending.lock().scheduled = false;
+            partition.reschedule();
         }
         if buffer.capacity() > KEPT_BUFFER {
             buffer = Vec::new();
@@ -47,6 +47,11 @@ impl Partition {
         }
         self.shared.pending.fetch_sub(bytes, Ordering::AcqRel);
         drop(writing);
+        self.reschedule();
+    }
+
+    /// Back to the queue if more has gathered, so that nobody waits for an answer in vain.
+    fn reschedule(self: &Arc<Self>) {
         let mut pending = self.pending.lock();
         pending.scheduled = !pending.entries.is_empty();
         if pending.scheduled {

@@ -23,6 +23,9 @@ pub(super) struct TopicInfo {
     pub(super) settings: Mutex<TopicSettings>,
 }
 
+/// So that no frame comes near the length at which a reader takes it for broken.
+const MAX_RECORD: usize = 32 << 20;
+
 pub(super) struct Partition {
     pub(super) shared: Arc<Shared>,
     pub(super) topic: Arc<TopicInfo>,
@@ -81,6 +84,9 @@ impl Partition {
     }
 
     fn admit(&self, bytes: usize) -> Result<(), LogError> {
+        if bytes > MAX_RECORD {
+            return Err(LogError::TooLarge { limit: MAX_RECORD });
+        }
         if let Some(error) = self.shared.refusal() {
             return Err(error);
         }
