@@ -11,7 +11,7 @@
 pub mod config;
 pub mod delivery;
 pub mod egress;
-// pub mod ingest;
-// pub mod read;
+pub mod ingest;
+pub mod read;
 pub mod route;
 pub mod telemetry;
