@@ -4,6 +4,7 @@
 //! crate and the command line import this crate; it imports none of them.
 
 pub mod clock;
+pub mod cloudevents;
 pub mod event;
 pub mod fields;
 pub mod filter;
