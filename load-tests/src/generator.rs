@@ -18,7 +18,7 @@ use crate::client::{Client, accepted};
 
 /// The most requests under way at one time in the open loop; a full house makes the loop late, which the latency shows.
 const MOST_IN_FLIGHT: usize = 2_000;
-const TICK: Duration = Duration::from_millis(5);
+const TICK: Duration = Duration::from_millis(1);
 const HIGHEST_MICROS: u64 = 60_000_000;
 
 /// Which events to send, and where.

@@ -60,6 +60,7 @@ pub struct Doors {
 /// A running (or killed) Posthorn with its data folder. Dropping it kills the process and removes the folder.
 #[derive(Debug)]
 pub struct Posthorn {
+    binary: PathBuf,
     mode: Mode,
     config: Config,
     arguments: Vec<String>,
@@ -105,7 +106,12 @@ impl Posthorn {
     /// # Errors
     /// As [`Posthorn::start`].
     pub async fn start_with(mode: Mode, config: Config, arguments: &[&str], environment: &[(&str, &str)]) -> Result<Self> {
+        Self::start_binary(binary::posthorn()?, mode, config, arguments, environment).await
+    }
+
+    async fn start_binary(binary: PathBuf, mode: Mode, config: Config, arguments: &[&str], environment: &[(&str, &str)]) -> Result<Self> {
         let mut posthorn = Self {
+            binary,
             mode,
             config,
             arguments: arguments.iter().map(ToString::to_string).collect(),
@@ -232,7 +238,7 @@ impl Posthorn {
     async fn spawn(&mut self) -> Result<()> {
         self.config.put("data_dir", json!(self.data_dir()));
         self.config.write(&self.config_file()).context("writing the configuration")?;
-        let mut child = command(self.mode, &self.config_file())?
+        let mut child = command(&self.binary, self.mode, &self.config_file())
             .args(&self.arguments)
             .envs(self.environment.iter().map(|(k, v)| (k, v)))
             .spawn()
@@ -250,11 +256,11 @@ impl Posthorn {
     }
 }
 
-fn command(mode: Mode, config: &Path) -> Result<Command> {
-    let mut command = Command::new(binary::posthorn()?);
+fn command(binary: &Path, mode: Mode, config: &Path) -> Command {
+    let mut command = Command::new(binary);
     command.arg(mode.verb()).arg("--config").arg(config);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    Ok(command)
+    command
 }
 
 async fn ended_early(mut running: Running) -> anyhow::Error {
@@ -263,3 +269,6 @@ async fn ended_early(mut running: Running) -> anyhow::Error {
     let status = status.map_or_else(|e| e.to_string(), |s| s.to_string());
     anyhow!("posthorn ended before it was ready ({status}); stderr:\n{}", running.output.stderr())
 }
+
+#[cfg(test)]
+mod tests;
