@@ -1,1 +1,20 @@
+//! The data plane: takes events in, keeps them, fans them out, lets them be read.
+//!
+//! ```text
+//! ingest ─▶ storage::log ─▶ delivery ─▶ egress
+//!    └──────── route ──────────┘            control ─▶ route
+//!              read ─▶ storage::log
+//! ```
+//! `ingest` and `delivery` never import each other: they meet in the log and in the routes. `control` brings snapshots and
+//! meets the rest in `route`. `app` alone knows every part.
+
+pub mod config;
+pub mod egress;
+pub mod ingest;
+pub mod read;
+pub mod route;
+pub mod telemetry;
 //! placeholder
+
+pub mod delivery;
+pub mod egress;

@@ -4,10 +4,13 @@
 //! crate and the command line import this crate; it imports none of them.
 
 pub mod clock;
+pub mod cloudevents;
 pub mod event;
 pub mod fields;
 pub mod filter;
+pub mod guard;
 pub mod ids;
+pub mod json;
 pub mod names;
 pub mod node;
 pub mod position;
@@ -18,5 +21,8 @@ pub mod record;
 pub mod resource;
 pub mod secret;
 pub mod snapshot;
+pub mod schema;
+pub mod signing;
+pub mod sealing;
 pub mod time;
 pub mod units;

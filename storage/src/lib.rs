@@ -1,1 +1,5 @@
-//! placeholder
+//! Where Posthorn keeps things: the delivery state, the attempts, and the key that seals secrets.
+
+pub mod attempts;
+pub mod keyfile;
+pub mod state;

@@ -263,7 +263,7 @@ impl FromJson for Signing {
         if secret.is_placeholder() {
             return Some(Self { secret, previous, ..Self::to_be_made(named.unwrap_or(Key::HmacSha256)) });
         }
-        let parsed = signing::SigningKey::parse(secret.expose());
+        let parsed = secret.expose().parse::<signing::SigningKey>();
         let parsed = parsed.map_err(|error| faults.meaning(&pointer(at, "secret"), error.to_string())).ok()?;
         let public_key = parsed.public_key();
         let key = if public_key.is_some() { Key::Ed25519 } else { Key::HmacSha256 };

@@ -1,0 +1,118 @@
+//! What a data plane is told at its start. Plain values, checked by whoever read them from a file; every limit is here (I9).
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use posthorn_domain::qos::Durability;
+
+/// Everything.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the log, the state and the last snapshot are.
+    pub data_dir: PathBuf,
+    /// This node's name, unique among the nodes of a control plane.
+    pub node_id: String,
+    /// Shards: threads that each run ingest and delivery on a runtime of their own.
+    pub shards: u16,
+    /// Where the control plane's gRPC is: `http://host:port`.
+    pub control_url: String,
+    /// The HTTP door.
+    pub http: Http,
+    /// The gRPC door.
+    pub broker_listen: SocketAddr,
+    /// `/live /ready /metrics /config`.
+    pub admin_listen: SocketAddr,
+    /// Taking events in.
+    pub ingest: Ingest,
+    /// The log.
+    pub log: Log,
+    /// Sending events out.
+    pub delivery: Delivery,
+    /// How long a shutdown waits for what is under way.
+    pub drain_deadline: Duration,
+    /// The effective configuration as `/config` shows it, redacted.
+    pub shown: serde_json::Value,
+}
+
+/// The HTTP door.
+#[derive(Clone, Debug)]
+pub struct Http {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Connections at the same time; more are refused.
+    pub max_connections: usize,
+    /// Bytes of a request's head; more is a 431.
+    pub max_header_bytes: usize,
+    /// From the connection or the end of the last request to the end of the next head.
+    pub header_timeout: Duration,
+    /// From the end of the head to the end of the body; more is a 408.
+    pub body_timeout: Duration,
+    /// Streams at the same time on an HTTP/2 connection.
+    pub h2_max_streams: u32,
+}
+
+/// Taking events in.
+#[derive(Clone, Debug)]
+pub struct Ingest {
+    /// Data and attributes of one event; more is a 413.
+    pub max_event_bytes: usize,
+    /// Events in a batch; more is a 413.
+    pub max_batch_events: usize,
+    /// Bytes of a batch; more is a 413.
+    pub max_batch_bytes: usize,
+    /// Bytes of all requests that are being worked on; more is a 429.
+    pub max_in_flight_bytes: usize,
+    /// For events that no topic and no schema says more of.
+    pub default_durability: Durability,
+    /// Ids that are remembered for duplicates; when full the window shortens.
+    pub dedup_max_entries: usize,
+}
+
+/// The log.
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// A segment is closed at this size.
+    pub segment_bytes: u64,
+    /// Whether a damaged frame keeps the node from starting.
+    pub stop_on_damage: bool,
+    /// How often retention is looked after.
+    pub retention_check: Duration,
+}
+
+/// Sending events out.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// Ranges that are guarded otherwise and may be connected to.
+    pub allow_cidrs: Vec<ipnet::IpNet>,
+    /// Plain http: `None` allows it to `allow_cidrs` only.
+    pub allow_http: Option<bool>,
+    /// Bytes of an answer that are read at most.
+    pub max_response_bytes: usize,
+    /// Total deadline of an attempt when the subscription sets none.
+    pub timeout: Duration,
+    /// Connections to one endpoint at the same time.
+    pub max_connections_per_endpoint: usize,
+    /// Requests of one subscription at the same time, whatever it asks for.
+    pub max_in_flight_per_subscription: u32,
+    /// An unused connection is closed after this.
+    pub idle_timeout: Duration,
+    /// A connection is not used longer than this.
+    pub connection_max_age: Duration,
+    /// Bytes of events that wait in memory, over all lanes; a lane that would pass it reads from the log later.
+    pub max_tail_bytes: usize,
+    /// Events that wait in memory in one lane.
+    pub max_lane_events: usize,
+    /// How often progress is written; a crash repeats at most this much.
+    pub checkpoint_interval: Duration,
+    /// DNS servers instead of the system's.
+    pub dns_servers: Vec<SocketAddr>,
+    /// A PEM file of certificate authorities beside the system's.
+    pub extra_ca_file: Option<PathBuf>,
+    /// Bytes of attempt records that are kept.
+    pub attempts_max_bytes: u64,
+    /// How long attempt records are kept.
+    pub attempts_max_age: Duration,
+    /// How long dead letters are kept.
+    pub dead_letter_max_age: Duration,
+}

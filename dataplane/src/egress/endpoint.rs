@@ -1,0 +1,149 @@
+//! What a pool holds per key: the idle connections, the shared HTTP/2 one, and the caps.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use posthorn_domain::guard::Scheme;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::connect::{H1, H2, Opened, open};
+use super::error::{Fault, Phase, SendError};
+use super::pool::{Pool, PoolConfig};
+use super::target::Target;
+
+pub(super) struct Endpoint {
+    /// Last in, first out, so that few stay warm and the rest age out. With the time since when each is idle.
+    idle: RefCell<Vec<(H1, posthorn_domain::time::Time)>>,
+    shared: RefCell<Option<Rc<H2>>>,
+    /// Connections in use; an idle one is taken before a new one is made, so all of them stay below this cap too.
+    connections: Semaphore,
+    streams: Semaphore,
+    /// Held while it is not known whether HTTP/2 will be chosen: the others wait for what the first handshake brings.
+    first: Semaphore,
+    h1_only: Cell<bool>,
+    waiting: Cell<usize>,
+}
+
+/// A connection for one exchange.
+pub(super) enum Lease<'a> {
+    H1 { connection: H1, reused: bool, _permit: SemaphorePermit<'a> },
+    H2 { connection: Rc<H2>, reused: bool, _permit: SemaphorePermit<'a> },
+}
+
+impl Endpoint {
+    pub(super) fn new(config: &PoolConfig) -> Self {
+        Self {
+            idle: RefCell::default(),
+            shared: RefCell::default(),
+            connections: Semaphore::new(config.max_connections_per_endpoint),
+            streams: Semaphore::new(config.max_h2_streams),
+            first: Semaphore::new(1),
+            h1_only: Cell::new(false),
+            waiting: Cell::new(0),
+        }
+    }
+
+    /// A connection: the shared one, an idle one unless `fresh`, or a new one.
+    pub(super) async fn lease(&self, pool: &Pool, target: &Target, phase: &Cell<Phase>, fresh: bool) -> Result<Lease<'_>, SendError> {
+        phase.set(Phase::Queue);
+        if let Some(lease) = self.join(pool, target, fresh).await? {
+            return Ok(lease);
+        }
+        let permit = self.wait(&self.connections, pool.config.max_waiting_per_endpoint).await?;
+        if !fresh && let Some(connection) = self.pop(pool, target) {
+            return Ok(Lease::H1 { connection, reused: true, _permit: permit });
+        }
+        let undecided = pool.config.h2 && target.key.scheme == Scheme::Https && !self.h1_only.get();
+        let _first = if undecided { Some(self.wait(&self.first, pool.config.max_waiting_per_endpoint).await?) } else { None };
+        if undecided && let Some(lease) = self.join(pool, target, fresh).await? {
+            return Ok(lease);
+        }
+        match open(pool, target, phase).await? {
+            Opened::H1(connection) => {
+                self.h1_only.set(true);
+                Ok(Lease::H1 { connection, reused: false, _permit: permit })
+            }
+            Opened::H2(connection) => {
+                self.h1_only.set(false);
+                let connection = Rc::new(connection);
+                *self.shared.borrow_mut() = Some(Rc::clone(&connection));
+                let permit = self.wait(&self.streams, pool.config.max_waiting_per_endpoint).await?;
+                Ok(Lease::H2 { connection, reused: false, _permit: permit })
+            }
+        }
+    }
+
+    /// Back to the idle ones, when it can be used again.
+    pub(super) fn give_back(&self, connection: H1, pool: &Pool) {
+        if connection.sender.is_ready() && !connection.sender.is_closed() {
+            self.idle.borrow_mut().push((connection, pool.clock.now()));
+        }
+    }
+
+    /// Drops what is closed, idle for too long or too old. Whether anything is left.
+    pub(super) fn sweep(&self, pool: &Pool) -> bool {
+        let now = pool.clock.now();
+        let young = |since| now.since(since) < pool.config.max_age;
+        let mut idle = self.idle.borrow_mut();
+        idle.retain(|(h1, at)| !h1.sender.is_closed() && now.since(*at) < pool.config.idle_timeout && young(h1.since));
+        let mut shared = self.shared.borrow_mut();
+        if shared.as_ref().is_some_and(|h2| h2.sender.is_closed() || !young(h2.since)) {
+            *shared = None;
+        }
+        !idle.is_empty() || shared.is_some()
+    }
+
+    /// The shared HTTP/2 connection, when there is a live one.
+    async fn join(&self, pool: &Pool, target: &Target, fresh: bool) -> Result<Option<Lease<'_>>, SendError> {
+        let usable = |h2: &Rc<H2>| {
+            let young = pool.clock.now().since(h2.since) < pool.config.max_age;
+            young && !h2.sender.is_closed() && pool.guard().check_connect(h2.peer, target.key.scheme).is_ok()
+        };
+        if fresh || !self.shared.borrow().as_ref().is_some_and(usable) {
+            return Ok(None);
+        }
+        let permit = self.wait(&self.streams, pool.config.max_waiting_per_endpoint).await?;
+        let connection = self.shared.borrow().clone();
+        Ok(connection.filter(usable).map(|connection| Lease::H2 { connection, reused: true, _permit: permit }))
+    }
+
+    fn pop(&self, pool: &Pool, target: &Target) -> Option<H1> {
+        let now = pool.clock.now();
+        let mut idle = self.idle.borrow_mut();
+        while let Some((connection, at)) = idle.pop() {
+            let in_time = now.since(at) < pool.config.idle_timeout && now.since(connection.since) < pool.config.max_age;
+            let usable = connection.sender.is_ready() && !connection.sender.is_closed();
+            if in_time && usable && pool.guard().check_connect(connection.peer, target.key.scheme).is_ok() {
+                return Some(connection);
+            }
+        }
+        None
+    }
+
+    async fn wait<'a>(&'a self, cap: &'a Semaphore, max_waiting: usize) -> Result<SemaphorePermit<'a>, SendError> {
+        if let Ok(permit) = cap.try_acquire() {
+            return Ok(permit);
+        }
+        if self.waiting.get() >= max_waiting {
+            return Err(SendError::unsent(Fault::Full));
+        }
+        let _place = Place::take(&self.waiting);
+        cap.acquire().await.map_err(|_| SendError::unsent(Fault::Closed))
+    }
+}
+
+/// A place in the queue, given up however the wait ends.
+struct Place<'a>(&'a Cell<usize>);
+
+impl<'a> Place<'a> {
+    fn take(waiting: &'a Cell<usize>) -> Self {
+        waiting.set(waiting.get() + 1);
+        Self(waiting)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}

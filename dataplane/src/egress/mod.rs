@@ -1,0 +1,24 @@
+//! The HTTP client of the delivery engine: a pool per delivery shard, on a current-thread runtime, used by that shard only.
+//!
+//! One deadline covers a whole exchange. The address that is connected to is the address that was checked (I10).
+//! No redirects, no proxies from the environment, no cookies.
+
+mod body;
+mod connect;
+mod endpoint;
+mod error;
+mod exchange;
+mod pool;
+mod reply;
+mod resolver;
+mod retry_after;
+mod target;
+mod tls;
+
+pub use body::Pieces;
+pub use error::{Fault, Phase, SendError};
+pub use pool::{Pool, PoolConfig};
+pub use reply::Reply;
+pub use resolver::{DnsError, Resolver, ResolverConfig};
+pub use target::{InvalidTarget, Target, TlsIdentity};
+pub use tls::{TlsSetupError, client_config};

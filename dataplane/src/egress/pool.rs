@@ -1,0 +1,137 @@
+//! The pool of one delivery shard.
+
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::Duration;
+
+use foldhash::HashMap;
+use http::HeaderMap;
+use posthorn_domain::clock::Clock;
+use posthorn_domain::guard::Guard;
+use rustls::ClientConfig;
+
+use super::body::Pieces;
+use super::endpoint::Endpoint;
+use super::error::{Phase, SendError};
+use super::exchange;
+use super::reply::Reply;
+use super::resolver::Resolver;
+use super::target::{Key, Target};
+
+/// The limits of a pool.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolConfig {
+    /// Connections to one endpoint, idle ones included.
+    pub max_connections_per_endpoint: usize,
+    /// Concurrent exchanges on an endpoint's HTTP/2 connection.
+    pub max_h2_streams: usize,
+    /// Sends that may wait for a connection to one endpoint.
+    pub max_waiting_per_endpoint: usize,
+    /// How long an unused connection is kept.
+    pub idle_timeout: Duration,
+    /// How long a connection is used at all, so that DNS changes are followed.
+    pub max_age: Duration,
+    /// For one address to take the connection, and for the TLS handshake.
+    pub connect_timeout: Duration,
+    /// How much of an answer's body is read, in bytes.
+    pub max_response_bytes: usize,
+    /// Whether HTTP/2 is offered (by ALPN, so over TLS only).
+    pub h2: bool,
+}
+
+/// Connections, kept per target. Lives on one thread.
+pub struct Pool {
+    pub(super) config: PoolConfig,
+    pub(super) resolver: Resolver,
+    pub(super) tls: Arc<ClientConfig>,
+    pub(super) clock: Clock,
+    guard: RefCell<Arc<Guard>>,
+    endpoints: RefCell<HashMap<Arc<Key>, Rc<Endpoint>>>,
+}
+
+impl Default for PoolConfig {
+    fn default() -> Self {
+        Self {
+            max_connections_per_endpoint: 32,
+            max_h2_streams: 100,
+            max_waiting_per_endpoint: 1024,
+            idle_timeout: Duration::from_secs(30),
+            max_age: Duration::from_secs(300),
+            connect_timeout: Duration::from_secs(5),
+            max_response_bytes: 64 << 10,
+            h2: true,
+        }
+    }
+}
+
+impl Pool {
+    /// A pool, swept by a task of its own until it is dropped.
+    ///
+    /// # Panics
+    /// Outside a `LocalSet` or a local runtime.
+    pub fn new(config: PoolConfig, resolver: Resolver, guard: Arc<Guard>, tls: &ClientConfig, clock: Clock) -> Rc<Self> {
+        let tls = with_alpn(tls, config.h2);
+        let pool = Rc::new(Self { config, resolver, tls, clock, guard: RefCell::new(guard), endpoints: RefCell::default() });
+        tokio::task::spawn_local(sweep_until_dropped(Rc::downgrade(&pool), config.idle_timeout));
+        pool
+    }
+
+    /// POSTs `body` to `target`. All of it (queue, DNS, connect, TLS, request, answer to its last byte or to the limit)
+    /// has to be done within `deadline`, measured by the runtime's timer. Safe to drop at any point.
+    ///
+    /// # Errors
+    /// [`SendError`] when there was no complete answer; an answer of any status is `Ok`.
+    pub async fn send(&self, target: &Target, headers: HeaderMap, body: Pieces, deadline: Duration) -> Result<Reply, SendError> {
+        let phase = Rc::new(Cell::new(Phase::Queue));
+        let endpoint = self.endpoint(target);
+        let exchange = exchange::run(self, &endpoint, target, headers, body, &phase);
+        match tokio::time::timeout(deadline, exchange).await {
+            Ok(result) => result,
+            Err(_) => Err(SendError::timeout(phase.get())),
+        }
+    }
+
+    /// Puts another guard in force, for new connections and for kept ones.
+    pub fn set_guard(&self, guard: Arc<Guard>) {
+        *self.guard.borrow_mut() = guard;
+    }
+
+    /// Closes what is idle for too long or too old, and forgets endpoints without connections.
+    pub fn sweep(&self) {
+        self.endpoints.borrow_mut().retain(|_, endpoint| endpoint.sweep(self) || Rc::strong_count(endpoint) > 1);
+    }
+
+    pub(super) fn guard(&self) -> Arc<Guard> {
+        Arc::clone(&self.guard.borrow())
+    }
+
+    pub(super) fn with_alpn(&self, config: &ClientConfig) -> Arc<ClientConfig> {
+        with_alpn(config, self.config.h2)
+    }
+
+    fn endpoint(&self, target: &Target) -> Rc<Endpoint> {
+        let mut endpoints = self.endpoints.borrow_mut();
+        if let Some(endpoint) = endpoints.get(&target.key) {
+            return Rc::clone(endpoint);
+        }
+        let endpoint = Rc::new(Endpoint::new(&self.config));
+        endpoints.insert(Arc::clone(&target.key), Rc::clone(&endpoint));
+        endpoint
+    }
+}
+
+fn with_alpn(config: &ClientConfig, h2: bool) -> Arc<ClientConfig> {
+    let mut config = config.clone();
+    config.alpn_protocols = if h2 { vec![b"h2".to_vec(), b"http/1.1".to_vec()] } else { vec![b"http/1.1".to_vec()] };
+    Arc::new(config)
+}
+
+async fn sweep_until_dropped(pool: Weak<Pool>, idle_timeout: Duration) {
+    let pause = (idle_timeout / 2).clamp(Duration::from_millis(100), Duration::from_secs(10));
+    loop {
+        tokio::time::sleep(pause).await;
+        let Some(pool) = pool.upgrade() else { return };
+        pool.sweep();
+    }
+}

@@ -1,0 +1,14 @@
+//! Which subscriptions want an event, and by which rules it is taken in: the snapshot, compiled.
+//!
+//! [`Table`] is immutable; a change makes a new one that shares all that did not change. [`Live`] is how everyone sees the
+//! newest. An event is decided by one table from its first byte to its answer, so it sees one revision.
+
+mod build;
+mod index;
+mod live;
+mod table;
+
+pub use build::{Applied, Builder};
+pub use index::Index;
+pub use live::Live;
+pub use table::{SchemaRoute, SubscriptionRoute, Table, TopicRoute};

@@ -1,0 +1,104 @@
+//! Collects changes that are written together.
+
+use posthorn_domain::ids::DeadLetterId;
+
+use super::{Base, DeadLetter, LaneState, Retry, RetryId, Start};
+
+/// Changes that are all written or not at all. For one row the last change counts.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    ops: Vec<Op>,
+}
+
+/// One change. Deletions of bases, lanes and starts look at the key members only.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "named after the methods of `Batch`")]
+pub enum Op {
+    PutBase(Base),
+    DeleteBase(Base),
+    PutLane(LaneState),
+    DeleteLane(LaneState),
+    PutStart(Start),
+    DeleteStart(Start),
+    PutRetry(Retry),
+    DeleteRetry(RetryId),
+    PutDeadLetter(Box<DeadLetter>),
+    DeleteDeadLetter(DeadLetterId),
+}
+
+impl Batch {
+    /// An empty one.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.ops.is_empty()
+    }
+
+    /// How many changes there are.
+    pub fn len(&self) -> usize {
+        self.ops.len()
+    }
+
+    /// The changes in order, for a store.
+    pub fn into_ops(self) -> Vec<Op> {
+        self.ops
+    }
+
+    /// Writes a base.
+    pub fn put_base(&mut self, base: Base) -> &mut Self {
+        self.push(Op::PutBase(base))
+    }
+
+    /// Deletes the base with the same key.
+    pub fn delete_base(&mut self, base: Base) -> &mut Self {
+        self.push(Op::DeleteBase(base))
+    }
+
+    /// Writes a lane.
+    pub fn put_lane(&mut self, lane: LaneState) -> &mut Self {
+        self.push(Op::PutLane(lane))
+    }
+
+    /// Deletes the lane with the same key.
+    pub fn delete_lane(&mut self, lane: LaneState) -> &mut Self {
+        self.push(Op::DeleteLane(lane))
+    }
+
+    /// Writes a start.
+    pub fn put_start(&mut self, start: Start) -> &mut Self {
+        self.push(Op::PutStart(start))
+    }
+
+    /// Deletes the start with the same key.
+    pub fn delete_start(&mut self, start: Start) -> &mut Self {
+        self.push(Op::DeleteStart(start))
+    }
+
+    /// Writes a retry.
+    pub fn put_retry(&mut self, retry: Retry) -> &mut Self {
+        self.push(Op::PutRetry(retry))
+    }
+
+    /// Deletes a retry.
+    pub fn delete_retry(&mut self, id: RetryId) -> &mut Self {
+        self.push(Op::DeleteRetry(id))
+    }
+
+    /// Writes a dead letter.
+    pub fn put_dead_letter(&mut self, letter: DeadLetter) -> &mut Self {
+        self.push(Op::PutDeadLetter(Box::new(letter)))
+    }
+
+    /// Deletes a dead letter, with its index row.
+    pub fn delete_dead_letter(&mut self, id: DeadLetterId) -> &mut Self {
+        self.push(Op::DeleteDeadLetter(id))
+    }
+
+    fn push(&mut self, op: Op) -> &mut Self {
+        self.ops.push(op);
+        self
+    }
+}

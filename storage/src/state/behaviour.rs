@@ -1,0 +1,185 @@
+//! What every implementation of [`State`] must do; each runs [`all`] in its tests.
+#![expect(clippy::unwrap_used, reason = "test code that other crates' tests call too")]
+
+use bytes::Bytes;
+use posthorn_domain::ids::{DeadLetterId, DeliveryId, MessageId, ReplayId, SubscriptionId};
+use posthorn_domain::position::Position;
+use posthorn_domain::problem::Fault;
+use posthorn_domain::reason::Reason;
+use posthorn_domain::time::Time;
+
+use super::{Base, Batch, DeadLetter, DeadLetterFilter, LaneState, Loaded, Retry, RetrySource, Start, State};
+
+/// Runs every check on a fresh store; what comes with the store is kept until the check ends.
+pub fn all<S: State, K>(fresh: impl Fn() -> (S, K)) {
+    for check in [checkpoints, retries, removal, dead_letters, purge_and_sweep] {
+        let (store, _keep) = fresh();
+        check(&store);
+    }
+}
+
+/// A subscription with a known id.
+pub fn subscription(n: u8) -> SubscriptionId {
+    SubscriptionId::from_bytes([n; 16])
+}
+
+/// A base at `offset`.
+pub fn base(topic: &str, offset: u64) -> Base {
+    Base { topic: topic.parse().unwrap(), incarnation: 7, partition: 1, shard: 0, shards: 2, offset }
+}
+
+/// A lane on partition 1 of `orders`.
+pub fn lane(subscription: SubscriptionId, replay: Option<ReplayId>) -> LaneState {
+    let topic = "orders".parse().unwrap();
+    LaneState { subscription, topic, incarnation: 7, partition: 1, replay, next: 5, settled: vec![7, 8, 300], until: Some(900) }
+}
+
+/// A retry of an event of `orders`, due at `due` milliseconds.
+pub fn retry(subscription: SubscriptionId, due: u64) -> Retry {
+    let message = MessageId::of_event("orders", "p", "/s", &due.to_string());
+    Retry {
+        subscription,
+        delivery: DeliveryId::of(subscription, message),
+        message,
+        due: Time::from_millis(due),
+        attempts: 2,
+        first_attempt_at: Time::from_millis(3),
+        source: RetrySource::Log { topic: "orders".parse().unwrap(), incarnation: 7, partition: 1, offset: due },
+        key_hash: Some(u64::MAX),
+        last_error: "503".into(),
+        replay: false,
+        manual: true,
+    }
+}
+
+/// The `n`th dead letter, made at `n` milliseconds.
+pub fn letter(n: u64, to: Option<SubscriptionId>, reason: Reason) -> DeadLetter {
+    let mut id = [1; 16];
+    id[..6].copy_from_slice(&n.to_be_bytes()[2..]);
+    DeadLetter {
+        id: DeadLetterId::from_bytes(id),
+        reason,
+        detail: "why".into(),
+        at: Time::from_millis(n),
+        topic: "orders".parse().unwrap(),
+        position: to.map(|_| Position { partition: 3, offset: n }),
+        record: Bytes::from(vec![n as u8; 20]),
+        subscription: to,
+        delivery: to.map(|_| DeliveryId::from_bytes([4; 16])),
+        attempts: 9,
+        errors: vec![Fault { schema: Some("order:1".into()), pointer: "#/a".into(), detail: "is missing".into() }],
+    }
+}
+
+fn checkpoints(store: &impl State) {
+    assert_eq!(store.load().unwrap(), Loaded::default());
+    let (plain, replay) = (lane(subscription(1), None), lane(subscription(1), Some(ReplayId::make())));
+    let start = Start { subscription: subscription(1), topic: "orders".parse().unwrap(), incarnation: 7, offsets: vec![1, 0, u64::MAX] };
+    let mut batch = Batch::new();
+    batch.put_base(base("orders", 1)).put_base(base("orders", 2)).put_base(base("orders-eu", 9));
+    batch.put_lane(plain.clone()).put_lane(replay.clone()).put_start(start.clone());
+    store.commit(batch, true).unwrap();
+    let loaded = store.load().unwrap();
+    assert_eq!(loaded.bases, [base("orders", 2), base("orders-eu", 9)], "the last change of a row counts");
+    assert_eq!((loaded.lanes, loaded.starts), (vec![plain.clone(), replay.clone()], vec![start.clone()]));
+    let mut batch = Batch::new();
+    batch.delete_lane(plain).delete_start(start).delete_base(base("orders-eu", 0));
+    store.commit(batch, false).unwrap();
+    let loaded = store.load().unwrap();
+    assert_eq!((loaded.bases, loaded.lanes, loaded.starts), (vec![base("orders", 2)], vec![replay], vec![]));
+}
+
+fn retries(store: &impl State) {
+    let mut batch = Batch::new();
+    for due in [300, 1, 256, 2] {
+        batch.put_retry(retry(subscription(1), due)).put_retry(retry(subscription(255), due + 5));
+    }
+    let stored = Retry { source: RetrySource::DeadLetter(DeadLetterId::make()), key_hash: None, ..retry(subscription(9), 4) };
+    batch.put_retry(stored.clone());
+    store.commit(batch, false).unwrap();
+    let due = |limit| store.retries(subscription(1), limit).unwrap().iter().map(|retry| retry.due.millis()).collect::<Vec<_>>();
+    assert_eq!((due(10), due(2)), (vec![1, 2, 256, 300], vec![1, 2]));
+    assert_eq!(store.retries(subscription(9), 10).unwrap(), [stored.clone()]);
+    let firsts = [(1, 1), (9, 4), (255, 6)].map(|(n, due)| (subscription(n), Time::from_millis(due)));
+    assert_eq!(store.first_due_per_subscription().unwrap(), firsts);
+    assert_eq!(store.retry_subscriptions().unwrap(), [1, 9, 255].map(subscription));
+    let (old, later) = (retry(subscription(1), 1), retry(subscription(1), 1000));
+    let mut batch = Batch::new();
+    batch.delete_retry(old.id()).put_retry(later).delete_retry(stored.id()).put_retry(stored.clone());
+    store.commit(batch, false).unwrap();
+    assert_eq!(due(10), [2, 256, 300, 1000]);
+    assert_eq!(store.retries(subscription(9), 10).unwrap(), [stored], "put after delete in one batch stays");
+}
+
+fn removal(store: &impl State) {
+    let mut batch = Batch::new();
+    for n in [1, 2] {
+        batch.put_lane(lane(subscription(n), None));
+        (0..1500).for_each(|due| {
+            batch.put_retry(retry(subscription(n), due));
+        });
+    }
+    batch.put_base(base("orders", 3)).put_base(base("orders-eu", 3));
+    store.commit(batch, false).unwrap();
+    assert_eq!(store.remove_subscription(subscription(1)).unwrap(), 1501);
+    assert_eq!(store.retry_subscriptions().unwrap(), [subscription(2)]);
+    assert_eq!(store.remove_topic(&"orders".parse().unwrap()).unwrap(), 1502);
+    assert_eq!(store.load().unwrap(), Loaded { bases: vec![base("orders-eu", 3)], ..Loaded::default() });
+}
+
+fn dead_letters(store: &impl State) {
+    let (one, two) = (Some(subscription(1)), Some(subscription(2)));
+    let letters: Vec<_> = (1..=30u64)
+        .map(|n| {
+            let (to, reason) =
+                if n % 3 == 0 { (None, Reason::SchemaInvalid) } else { (if n % 3 == 1 { one } else { two }, Reason::MaxAge) };
+            letter(n, to, reason)
+        })
+        .collect();
+    let mut batch = Batch::new();
+    letters.iter().for_each(|letter| {
+        batch.put_dead_letter(letter.clone());
+    });
+    store.commit(batch, false).unwrap();
+    assert_eq!(store.dead_letter(letters[4].id).unwrap().as_ref(), Some(&letters[4]));
+    for filter in [
+        DeadLetterFilter::default(),
+        DeadLetterFilter { subscription: one, ..Default::default() },
+        DeadLetterFilter { reason: Some(Reason::SchemaInvalid), ..Default::default() },
+        DeadLetterFilter { subscription: one, reason: Some(Reason::SchemaInvalid), ..Default::default() },
+        DeadLetterFilter { topic: Some("other".parse().unwrap()), ..Default::default() },
+    ] {
+        let wanted: Vec<_> = letters.iter().rev().filter(|letter| filter.matches(letter)).cloned().collect();
+        assert_eq!(walk(store, &filter), wanted, "{filter:?}");
+    }
+    let mut batch = Batch::new();
+    batch.delete_dead_letter(letters[0].id);
+    store.commit(batch, false).unwrap();
+    assert_eq!(store.dead_letter(letters[0].id).unwrap(), None);
+    assert_eq!(walk(store, &DeadLetterFilter { subscription: one, ..Default::default() }).len(), 9);
+}
+
+fn walk(store: &impl State, filter: &DeadLetterFilter) -> Vec<DeadLetter> {
+    let (mut all, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.dead_letters(filter, after, 4).unwrap();
+        assert!(page.items.len() <= 4);
+        all.extend(page.items);
+        after = page.next;
+        if after.is_none() {
+            return all;
+        }
+    }
+}
+
+fn purge_and_sweep(store: &impl State) {
+    let mut batch = Batch::new();
+    for n in 1..=20 {
+        batch.put_dead_letter(letter(n, (n % 2 == 0).then(|| subscription(1)), Reason::MaxAge));
+    }
+    store.commit(batch, false).unwrap();
+    assert_eq!(store.sweep_dead_letters(Time::from_millis(11), 4).unwrap(), 4);
+    assert_eq!(store.sweep_dead_letters(Time::from_millis(11), 100).unwrap(), 6);
+    assert_eq!(store.delete_dead_letters(&DeadLetterFilter { subscription: Some(subscription(1)), ..Default::default() }).unwrap(), 5);
+    assert_eq!(walk(store, &DeadLetterFilter::default()).len(), 5);
+}

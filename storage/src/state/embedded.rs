@@ -1,0 +1,283 @@
+//! The delivery state on the local disk, in fjall. Leveled compaction, no key-value separation, no `clear`: see its open bugs.
+
+mod letters;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use parking_lot::Mutex;
+use posthorn_domain::ids::{DeadLetterId, SubscriptionId};
+use posthorn_domain::names::TopicName;
+use posthorn_domain::time::Time;
+
+use super::{Batch, DeadLetter, DeadLetterFilter, Loaded, Op, Page, Retry, RetrySource, State, StateError, keys, values};
+
+const FORMAT: u64 = 1;
+/// Rows in one batch of a removal: a bound on memory and on how long other writers wait.
+const REMOVAL: usize = 1024;
+const CACHE_BYTES: u64 = 8 << 20;
+const MEMTABLE_BYTES: u64 = 4 << 20;
+const JOURNAL_BYTES: u64 = 64 << 20;
+
+/// The embedded store. The folder is locked while it is open.
+pub struct Embedded {
+    db: Database,
+    positions: Keyspace,
+    retries: Keyspace,
+    letters: Keyspace,
+    stopped: Mutex<Option<String>>,
+    unreadable: AtomicU64,
+}
+
+/// One row to write (`Some`) or delete, by keyspace and key. fjall gives all rows of a batch one sequence number, so a key may stand in it once only.
+type Rows = BTreeMap<(Table, Vec<u8>), Option<Vec<u8>>>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Table {
+    Positions,
+    Retries,
+    Letters,
+}
+
+impl Embedded {
+    /// Opens the store in `folder`, or makes it.
+    pub fn open(folder: &Path) -> Result<Self, StateError> {
+        let opened = Database::builder(folder)
+            .cache_size(CACHE_BYTES)
+            .max_journaling_size(JOURNAL_BYTES)
+            .max_cached_files(Some(64))
+            .worker_threads(1)
+            .open();
+        let db = opened.map_err(|error| open_error(error, folder))?;
+        let table = |name| {
+            db.keyspace(name, || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES))
+                .map_err(|error| open_error(error, folder))
+        };
+        let [positions, retries, letters] = [table("positions")?, table("retries")?, table("dead_letters")?];
+        let store = Self { db, positions, retries, letters, stopped: Mutex::new(None), unreadable: AtomicU64::new(0) };
+        store.check_format()?;
+        Ok(store)
+    }
+
+    fn check_format(&self) -> Result<(), StateError> {
+        match self.positions.get(keys::FORMAT).map_err(read_error)? {
+            None => self.write(BTreeMap::from([((Table::Positions, keys::FORMAT.to_vec()), Some(FORMAT.to_be_bytes().to_vec()))]), true),
+            Some(value) => match <[u8; 8]>::try_from(&value[..]).map(u64::from_be_bytes) {
+                Ok(found) if found <= FORMAT => Ok(()),
+                Ok(found) => Err(StateError::NewerFormat { found, known: FORMAT }),
+                Err(_) => Err(StateError::Store("its format version cannot be read".into())),
+            },
+        }
+    }
+
+    fn table(&self, table: Table) -> &Keyspace {
+        match table {
+            Table::Positions => &self.positions,
+            Table::Retries => &self.retries,
+            Table::Letters => &self.letters,
+        }
+    }
+
+    fn write(&self, rows: Rows, sync: bool) -> Result<(), StateError> {
+        self.health()?;
+        let mode = if sync { PersistMode::SyncData } else { PersistMode::Buffer };
+        let mut batch = self.db.batch().durability(Some(mode));
+        for ((table, key), value) in rows {
+            match value {
+                Some(value) => batch.insert(self.table(table), key, value),
+                None => batch.remove(self.table(table), key),
+            }
+        }
+        batch.commit().map_err(|error| {
+            tracing::error!(%error, "the state store failed to write and stops");
+            metrics::counter!("posthorn_state_write_failures_total").increment(1);
+            *self.stopped.lock() = Some(error.to_string());
+            match error {
+                fjall::Error::Io(error) => StateError::Io(error),
+                other => StateError::Stopped(other.to_string()),
+            }
+        })
+    }
+
+    /// Deletes the rows that start with `prefix` and that `picks` wants, in bounded batches.
+    fn remove_where(&self, table: Table, prefix: &[u8], picks: impl Fn(&[u8], &[u8]) -> bool) -> Result<u64, StateError> {
+        let (mut removed, mut rows) = (0, Rows::new());
+        for guard in self.table(table).prefix(prefix) {
+            let (key, value) = guard.into_inner().map_err(read_error)?;
+            if picks(&key, &value) {
+                rows.insert((table, key.to_vec()), None);
+                removed += 1;
+            }
+            if rows.len() >= REMOVAL {
+                self.write(std::mem::take(&mut rows), false)?;
+            }
+        }
+        self.write(rows, true)?;
+        Ok(removed)
+    }
+
+    /// The row, or a report that it cannot be read.
+    fn readable<T>(&self, row: Option<T>, what: &'static str, key: &[u8]) -> Option<T> {
+        if row.is_none() {
+            self.unreadable.fetch_add(1, Ordering::Relaxed);
+            metrics::counter!("posthorn_state_unreadable_rows_total", "kind" => what).increment(1);
+            tracing::error!(kind = what, ?key, "a row of the state store cannot be read and is left out");
+        }
+        row
+    }
+
+    fn rows_of(&self, batch: Batch) -> Result<Rows, StateError> {
+        use Table::{Letters, Positions, Retries};
+        let mut rows = Rows::new();
+        for op in batch.into_ops() {
+            let (table, key, value) = match op {
+                Op::PutBase(base) => (Positions, keys::base(&base), Some(values::integers(&[base.offset]))),
+                Op::DeleteBase(base) => (Positions, keys::base(&base), None),
+                Op::PutLane(lane) => (Positions, keys::lane(&lane), Some(values::lane(&lane))),
+                Op::DeleteLane(lane) => (Positions, keys::lane(&lane), None),
+                Op::PutStart(start) => (Positions, keys::start(&start), Some(values::integers(&start.offsets))),
+                Op::DeleteStart(start) => (Positions, keys::start(&start), None),
+                Op::PutRetry(retry) => (Retries, keys::retry(&retry.id()), Some(values::retry(&retry))),
+                Op::DeleteRetry(id) => (Retries, keys::retry(&id), None),
+                Op::PutDeadLetter(letter) => {
+                    if let Some(subscription) = letter.subscription {
+                        rows.insert((Letters, keys::letter_of(subscription, letter.id)), Some(Vec::new()));
+                    }
+                    (Letters, keys::letter(letter.id), Some(values::letter(&letter)))
+                }
+                Op::DeleteDeadLetter(id) => {
+                    if let Some(subscription) = self.letter_by_id(id)?.and_then(|letter| letter.subscription) {
+                        rows.insert((Letters, keys::letter_of(subscription, id)), None);
+                    }
+                    (Letters, keys::letter(id), None)
+                }
+            };
+            rows.insert((table, key), value);
+        }
+        Ok(rows)
+    }
+}
+
+impl State for Embedded {
+    fn commit(&self, batch: Batch, sync: bool) -> Result<(), StateError> {
+        if batch.is_empty() && !sync {
+            return self.health();
+        }
+        self.write(self.rows_of(batch)?, sync)
+    }
+
+    fn load(&self) -> Result<Loaded, StateError> {
+        let mut loaded = Loaded::default();
+        for guard in self.positions.iter() {
+            let (key, value) = guard.into_inner().map_err(read_error)?;
+            let integers = || values::read_integers(&value);
+            match key.first() {
+                Some(&keys::BASE) => {
+                    let base = integers().and_then(|list| keys::read_base(&key, *list.first()?));
+                    loaded.bases.extend(self.readable(base, "base", &key));
+                }
+                Some(&keys::LANE) => {
+                    let lane = keys::read_lane(&key).and_then(|lane| values::read_lane(&value, lane));
+                    loaded.lanes.extend(self.readable(lane, "lane", &key));
+                }
+                Some(&keys::START) => {
+                    let start = integers().and_then(|offsets| keys::read_start(&key, offsets));
+                    loaded.starts.extend(self.readable(start, "start", &key));
+                }
+                _ => {}
+            }
+        }
+        Ok(loaded)
+    }
+
+    fn retries(&self, subscription: SubscriptionId, limit: usize) -> Result<Vec<Retry>, StateError> {
+        let mut found = Vec::new();
+        for guard in self.retries.prefix(subscription.as_bytes()) {
+            if found.len() >= limit {
+                break;
+            }
+            let (key, value) = guard.into_inner().map_err(read_error)?;
+            let retry = keys::read_retry(&key).and_then(|id| values::read_retry(&value, id));
+            found.extend(self.readable(retry, "retry", &key));
+        }
+        Ok(found)
+    }
+
+    fn first_due_per_subscription(&self) -> Result<Vec<(SubscriptionId, Time)>, StateError> {
+        let (mut found, mut from) = (Vec::new(), Some(Vec::new()));
+        while let Some(start) = from {
+            let Some(guard) = self.retries.range(start..).next() else { break };
+            let key = guard.key().map_err(read_error)?;
+            let Some(id) = self.readable(keys::read_retry(&key), "retry", &key) else {
+                from = Some([&key[..], &[0]].concat());
+                continue;
+            };
+            found.push((id.subscription, id.due));
+            from = keys::behind(id.subscription.as_bytes());
+        }
+        Ok(found)
+    }
+
+    fn remove_subscription(&self, subscription: SubscriptionId) -> Result<u64, StateError> {
+        let lanes = self.remove_where(Table::Positions, &keys::of_subscription(keys::LANE, subscription), |_, _| true)?;
+        let starts = self.remove_where(Table::Positions, &keys::of_subscription(keys::START, subscription), |_, _| true)?;
+        let retries = self.remove_where(Table::Retries, subscription.as_bytes(), |_, _| true)?;
+        Ok(lanes + starts + retries)
+    }
+
+    fn remove_topic(&self, topic: &TopicName) -> Result<u64, StateError> {
+        let bases = self.remove_where(Table::Positions, &keys::bases_of(topic), |_, _| true)?;
+        let of_topic = |key: &[u8]| keys::read_lane(key).is_some_and(|lane| lane.topic == *topic);
+        let lanes = self.remove_where(Table::Positions, &[keys::LANE], |key, _| of_topic(key))?;
+        let of_topic = |key: &[u8]| keys::read_start(key, Vec::new()).is_some_and(|start| start.topic == *topic);
+        let starts = self.remove_where(Table::Positions, &[keys::START], |key, _| of_topic(key))?;
+        let retries = self.remove_where(Table::Retries, &[], |key, value| {
+            let retry = keys::read_retry(key).and_then(|id| values::read_retry(value, id));
+            retry.is_some_and(|retry| matches!(&retry.source, RetrySource::Log { topic: of, .. } if of == topic))
+        })?;
+        Ok(bases + lanes + starts + retries)
+    }
+
+    fn dead_letter(&self, id: DeadLetterId) -> Result<Option<DeadLetter>, StateError> {
+        self.letter_by_id(id)
+    }
+
+    fn dead_letters(&self, filter: &DeadLetterFilter, after: Option<DeadLetterId>, limit: usize) -> Result<Page, StateError> {
+        self.letter_page(filter, after, limit)
+    }
+
+    fn delete_dead_letters(&self, filter: &DeadLetterFilter) -> Result<u64, StateError> {
+        self.purge_letters(filter)
+    }
+
+    fn sweep_dead_letters(&self, before: Time, limit: usize) -> Result<usize, StateError> {
+        self.sweep_letters(before, limit)
+    }
+
+    fn health(&self) -> Result<(), StateError> {
+        self.stopped.lock().clone().map_or(Ok(()), |why| Err(StateError::Stopped(why)))
+    }
+
+    fn unreadable(&self) -> u64 {
+        self.unreadable.load(Ordering::Relaxed)
+    }
+}
+
+fn open_error(error: fjall::Error, folder: &Path) -> StateError {
+    match error {
+        fjall::Error::Locked => StateError::Locked(folder.display().to_string()),
+        other => read_error(other),
+    }
+}
+
+fn read_error(error: fjall::Error) -> StateError {
+    match error {
+        fjall::Error::Io(error) => StateError::Io(error),
+        other => StateError::Store(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

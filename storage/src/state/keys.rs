@@ -1,0 +1,140 @@
+//! Keys of the embedded store. Integers are big-endian, so that byte order is number order.
+//!
+//! ```text
+//! positions:     'b' topic length u8 · topic · incarnation u64 · partition u32 · shards u16 · shard u16
+//!                'l' subscription 16 · replay 16 (zero: none) · incarnation u64 · partition u32 · topic
+//!                's' subscription 16 · incarnation u64 · topic
+//!                'v'                                                  the format version
+//! retries:       subscription 16 · due u64 · delivery 16 · flags u8
+//! dead letters:  'd' id 16;  's' subscription 16 · id 16              the second is the index
+//! ```
+
+use posthorn_domain::ids::{DeadLetterId, DeliveryId, ReplayId, SubscriptionId};
+use posthorn_domain::names::TopicName;
+use posthorn_domain::time::Time;
+
+use super::{Base, LaneState, RetryId, Start};
+
+pub(super) const FORMAT: &[u8] = b"v";
+pub(super) const BASE: u8 = b'b';
+pub(super) const LANE: u8 = b'l';
+pub(super) const START: u8 = b's';
+pub(super) const LETTER: u8 = b'd';
+pub(super) const LETTER_OF: u8 = b's';
+
+pub(super) fn base(base: &Base) -> Vec<u8> {
+    let mut key = bases_of(&base.topic);
+    key.extend(base.incarnation.to_be_bytes());
+    key.extend(base.partition.to_be_bytes());
+    key.extend(base.shards.to_be_bytes());
+    key.extend(base.shard.to_be_bytes());
+    key
+}
+
+/// What the keys of the topic's bases start with.
+pub(super) fn bases_of(topic: &TopicName) -> Vec<u8> {
+    let len = u8::try_from(topic.len()).expect("names are at most 200 bytes");
+    [&[BASE, len], topic.as_bytes()].concat()
+}
+
+pub(super) fn read_base(key: &[u8], offset: u64) -> Option<Base> {
+    let mut key = Key(key.strip_prefix(&[BASE])?);
+    let len = usize::from(key.array::<1>()?[0]);
+    let topic = key.name(len)?;
+    let incarnation = u64::from_be_bytes(key.array()?);
+    let partition = u32::from_be_bytes(key.array()?);
+    let [shards, shard] = [u16::from_be_bytes(key.array()?), u16::from_be_bytes(key.array()?)];
+    key.0.is_empty().then_some(Base { topic, incarnation, partition, shard, shards, offset })
+}
+
+pub(super) fn lane(lane: &LaneState) -> Vec<u8> {
+    let mut key = of_subscription(LANE, lane.subscription);
+    key.extend(lane.replay.map_or([0; 16], |replay| *replay.as_bytes()));
+    key.extend(lane.incarnation.to_be_bytes());
+    key.extend(lane.partition.to_be_bytes());
+    key.extend(lane.topic.as_bytes());
+    key
+}
+
+/// The lane of this key, without progress.
+pub(super) fn read_lane(key: &[u8]) -> Option<LaneState> {
+    let mut key = Key(key.strip_prefix(&[LANE])?);
+    let subscription = SubscriptionId::from_bytes(key.array()?);
+    let replay = Some(key.array()?).filter(|replay| *replay != [0; 16]).map(ReplayId::from_bytes);
+    let incarnation = u64::from_be_bytes(key.array()?);
+    let partition = u32::from_be_bytes(key.array()?);
+    let topic = key.name(key.0.len())?;
+    Some(LaneState { subscription, topic, incarnation, partition, replay, next: 0, settled: Vec::new(), until: None })
+}
+
+pub(super) fn start(start: &Start) -> Vec<u8> {
+    let mut key = of_subscription(START, start.subscription);
+    key.extend(start.incarnation.to_be_bytes());
+    key.extend(start.topic.as_bytes());
+    key
+}
+
+pub(super) fn read_start(key: &[u8], offsets: Vec<u64>) -> Option<Start> {
+    let mut key = Key(key.strip_prefix(&[START])?);
+    let subscription = SubscriptionId::from_bytes(key.array()?);
+    let incarnation = u64::from_be_bytes(key.array()?);
+    Some(Start { subscription, topic: key.name(key.0.len())?, incarnation, offsets })
+}
+
+pub(super) fn retry(id: &RetryId) -> Vec<u8> {
+    let mut key = id.subscription.as_bytes().to_vec();
+    key.extend(id.due.millis().to_be_bytes());
+    key.extend(id.delivery.as_bytes());
+    key.push(u8::from(id.replay) | u8::from(id.manual) << 1);
+    key
+}
+
+pub(super) fn read_retry(key: &[u8]) -> Option<RetryId> {
+    let mut key = Key(key);
+    let subscription = SubscriptionId::from_bytes(key.array()?);
+    let due = Time::from_millis(u64::from_be_bytes(key.array()?));
+    let delivery = DeliveryId::from_bytes(key.array()?);
+    let [flags] = key.array()?;
+    key.0.is_empty().then_some(RetryId { subscription, due, delivery, replay: flags & 1 != 0, manual: flags & 2 != 0 })
+}
+
+pub(super) fn letter(id: DeadLetterId) -> Vec<u8> {
+    [&[LETTER], &id.as_bytes()[..]].concat()
+}
+
+pub(super) fn letter_of(subscription: SubscriptionId, id: DeadLetterId) -> Vec<u8> {
+    [&of_subscription(LETTER_OF, subscription), &id.as_bytes()[..]].concat()
+}
+
+/// The id at the end of a dead letter's key or index key.
+pub(super) fn read_letter(key: &[u8]) -> Option<DeadLetterId> {
+    key.last_chunk().copied().map(DeadLetterId::from_bytes)
+}
+
+pub(super) fn of_subscription(kind: u8, subscription: SubscriptionId) -> Vec<u8> {
+    [&[kind], &subscription.as_bytes()[..]].concat()
+}
+
+/// The first key behind all that start with `prefix`; `None` when there is none.
+pub(super) fn behind(prefix: &[u8]) -> Option<Vec<u8>> {
+    let keep = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
+    let mut next = prefix[..=keep].to_vec();
+    next[keep] += 1;
+    Some(next)
+}
+
+struct Key<'a>(&'a [u8]);
+
+impl Key<'_> {
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (array, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*array)
+    }
+
+    fn name(&mut self, len: usize) -> Option<TopicName> {
+        let (name, rest) = self.0.split_at_checked(len)?;
+        self.0 = rest;
+        std::str::from_utf8(name).ok()?.parse().ok()
+    }
+}
