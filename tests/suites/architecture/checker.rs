@@ -32,7 +32,7 @@ pub(super) fn module_violations(rule: &ModuleRule, sources: &[Source]) -> Vec<St
     let inside = |s: &&Source| s.name == file || s.name.starts_with(&folder);
     let mut found = Vec::new();
     for source in sources.iter().filter(inside) {
-        for path in own_paths(&source.text) {
+        for path in own_paths(&source.name, &source.text) {
             if rule.never_uses.contains(&path.as_str()) {
                 found.push(format!("{} uses crate::{path}: {}", source.name, rule.reason));
             }
@@ -69,21 +69,43 @@ pub(super) fn size_violations(sources: &[Source], longest: usize, median: usize)
     found
 }
 
-/// The first segment of every `crate::…` path, `crate::{a, b::{c}}` included. Comments do not count.
-fn own_paths(text: &str) -> Vec<String> {
+/// The module of the crate that every `crate::…` path starts in, `crate::{a, b::{c}}` included; also for `super::super::…`
+/// paths that climb to the root. Comments do not count.
+fn own_paths(name: &str, text: &str) -> Vec<String> {
     let code = without_comments(text);
     let mut found = Vec::new();
-    for (at, _) in code.match_indices("crate::") {
-        let rest = &code[at + "crate::".len()..];
-        if code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_') {
-            continue;
-        }
+    for rest in starts(&code, "crate::").into_iter().chain(climbs(&code, depth(name))) {
         match rest.strip_prefix('{') {
             Some(group) => found.extend(group_heads(group)),
             None => found.push(word(rest)),
         }
     }
     found
+}
+
+/// What follows each `prefix` that starts a path.
+fn starts<'a>(code: &'a str, prefix: &str) -> Vec<&'a str> {
+    let within_path = |at: usize| code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':');
+    code.match_indices(prefix).filter(|(at, _)| !within_path(*at)).map(|(at, _)| &code[at + prefix.len()..]).collect()
+}
+
+/// What follows a chain of `super::` that is long enough to reach the root of the crate.
+fn climbs(code: &str, depth: usize) -> Vec<&str> {
+    let climb = |mut rest| {
+        let mut steps = 1;
+        while let Some(next) = str::strip_prefix(rest, "super::") {
+            rest = next;
+            steps += 1;
+        }
+        (steps >= depth).then_some(rest)
+    };
+    starts(code, "super::").into_iter().filter_map(climb).collect()
+}
+
+/// How many modules deep a file is: 1 for `crate/src/a.rs` and `crate/src/a/mod.rs`, 2 for `crate/src/a/b.rs`.
+fn depth(name: &str) -> usize {
+    let inside = name.split_once("/src/").map_or(name, |(_, inside)| inside);
+    inside.trim_end_matches("/mod.rs").split('/').count()
 }
 
 /// The first segment of every path in `a::b, c::{d, e}}`.
@@ -107,7 +129,7 @@ fn word(text: &str) -> String {
 }
 
 fn mentions(code: &str, krate: &str) -> bool {
-    code.match_indices(&format!("{krate}::")).any(|(at, _)| !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':'))
+    !starts(code, &format!("{krate}::")).is_empty()
 }
 
 fn without_comments(text: &str) -> String {
@@ -150,6 +172,9 @@ mod tests {
         for right in ["use crate::o::n;", "use crate::{o::{n}, p};", "// use crate::n;", "use crate::nn;", "use mycrate::n;"] {
             assert!(module_violations(&MODULE, &[source("a/src/m/x.rs", right)]).is_empty(), "{right}");
         }
+        let climbing = "use super::super::n;";
+        assert_eq!(module_violations(&MODULE, &[source("a/src/m/x.rs", climbing)]).len(), 1);
+        assert!(module_violations(&MODULE, &[source("a/src/m/x/y.rs", climbing), source("a/src/m/x.rs", "use super::n;")]).is_empty());
         assert!(module_violations(&MODULE, &[source("a/src/mm/x.rs", "use crate::n;")]).is_empty());
         assert_eq!(module_violations(&MODULE, &[source("a/src/m.rs", "use crate::n;")]).len(), 1);
     }
