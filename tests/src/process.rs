@@ -68,19 +68,18 @@ pub struct Posthorn {
     folder: TempDir,
     doors: Doors,
     running: Option<Running>,
+    output: Option<Output>,
 }
 
+/// Kills only this child, by its handle, when dropped.
 #[derive(Debug)]
-struct Running {
-    child: Child,
-    output: Output,
-}
+struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Only this child, by its handle; it may have ended already.
-        drop(self.child.kill());
-        drop(self.child.wait());
+        // It may have ended already.
+        drop(self.0.kill());
+        drop(self.0.wait());
     }
 }
 
@@ -119,6 +118,7 @@ impl Posthorn {
             folder: tempfile::tempdir().context("no temporary folder")?,
             doors: Doors::default(),
             running: None,
+            output: None,
         };
         posthorn.spawn().await?;
         Ok(posthorn)
@@ -175,13 +175,13 @@ impl Posthorn {
     /// The process id, while it runs.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
-        self.running.as_ref().map(|r| r.child.id())
+        self.running.as_ref().map(|r| r.0.id())
     }
 
-    /// The last lines of its stderr (at most 1,000).
+    /// The last lines of its stderr (at most 1,000), also after it has ended.
     #[must_use]
     pub fn stderr(&self) -> String {
-        self.running.as_ref().map(|r| r.output.stderr()).unwrap_or_default()
+        self.output.as_ref().map(Output::stderr).unwrap_or_default()
     }
 
     /// Kills it at once (SIGKILL) and waits until it is gone. The data folder stays.
@@ -195,7 +195,7 @@ impl Posthorn {
     /// When it is not running or has not ended after 30 seconds.
     pub async fn terminate(&mut self) -> Result<ExitStatus> {
         let running = self.running.as_ref().context("not running")?;
-        kill_process(Pid::from_child(&running.child), Signal::TERM).context("SIGTERM")?;
+        kill_process(Pid::from_child(&running.0), Signal::TERM).context("SIGTERM")?;
         self.wait_exit().await
     }
 
@@ -205,8 +205,11 @@ impl Posthorn {
     /// When it is not running or has not ended after 30 seconds.
     pub async fn wait_exit(&mut self) -> Result<ExitStatus> {
         let running = self.running.as_mut().context("not running")?;
-        let status = eventually("the process ends", EXIT_WITHIN, || std::future::ready(running.child.try_wait().ok().flatten())).await?;
+        let status = eventually("the process ends", EXIT_WITHIN, || std::future::ready(running.0.try_wait().ok().flatten())).await?;
         self.running = None;
+        if let Some(output) = &self.output {
+            output.drained().await;
+        }
         Ok(status)
     }
 
@@ -244,14 +247,15 @@ impl Posthorn {
             .spawn()
             .context("cannot start posthorn")?;
         let (output, ready) = Output::capture(&mut child)?;
-        let running = Running { child, output };
+        let running = Running(child);
         let line = match tokio::time::timeout(READY_WITHIN, ready).await {
             Ok(Ok(line)) => line,
-            Ok(Err(_)) => return Err(ended_early(running).await),
-            Err(_) => bail!("not ready within {READY_WITHIN:?}; stderr:\n{}", running.output.stderr()),
+            Ok(Err(_)) => return Err(ended_early(running, &output).await),
+            Err(_) => bail!("not ready within {READY_WITHIN:?}; stderr:\n{}", output.stderr()),
         };
         self.doors = serde_json::from_str(&line).with_context(|| format!("the ready line is not as agreed: {line}"))?;
         self.running = Some(running);
+        self.output = Some(output);
         Ok(())
     }
 }
@@ -263,11 +267,12 @@ fn command(binary: &Path, mode: Mode, config: &Path) -> Command {
     command
 }
 
-async fn ended_early(mut running: Running) -> anyhow::Error {
+async fn ended_early(mut running: Running, output: &Output) -> anyhow::Error {
     // stdout is closed, so the end is near; the exit status makes the error useful.
-    let status = eventually("exit", EXIT_WITHIN, || std::future::ready(running.child.try_wait().ok().flatten())).await;
+    let status = eventually("exit", EXIT_WITHIN, || std::future::ready(running.0.try_wait().ok().flatten())).await;
     let status = status.map_or_else(|e| e.to_string(), |s| s.to_string());
-    anyhow!("posthorn ended before it was ready ({status}); stderr:\n{}", running.output.stderr())
+    output.drained().await;
+    anyhow!("posthorn ended before it was ready ({status}); stderr:\n{}", output.stderr())
 }
 
 #[cfg(test)]

@@ -4,19 +4,25 @@ use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
 use std::process::Child;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use crate::wait::eventually;
+
 const LINES_KEPT: usize = 1_000;
 const LONGEST_LINE: u64 = 64 * 1024;
+const CLOSED_WITHIN: Duration = Duration::from_secs(2);
 
 /// The tail of a child's stderr.
 #[derive(Debug)]
 pub(super) struct Output {
     stderr: Arc<Mutex<VecDeque<String>>>,
+    closed: Arc<AtomicBool>,
 }
 
 impl Output {
@@ -35,7 +41,8 @@ impl Output {
             });
         });
         let lines = Arc::new(Mutex::new(VecDeque::new()));
-        let kept = Arc::clone(&lines);
+        let closed = Arc::new(AtomicBool::new(false));
+        let (kept, at_end) = (Arc::clone(&lines), Arc::clone(&closed));
         thread::spawn(move || {
             each_line(stderr, |line| {
                 let mut kept = kept.lock();
@@ -44,8 +51,16 @@ impl Output {
                 }
                 kept.push_back(line.to_owned());
             });
+            at_end.store(true, Ordering::Release);
         });
-        Ok((Self { stderr: lines }, ready))
+        Ok((Self { stderr: lines, closed }, ready))
+    }
+
+    /// Waits until all that an ended child wrote has been read.
+    pub(super) async fn drained(&self) {
+        let closed = || std::future::ready(self.closed.load(Ordering::Acquire).then_some(()));
+        // A child of the child may hold the pipe open; what was read so far has to do then.
+        drop(eventually("stderr is closed", CLOSED_WITHIN, closed).await);
     }
 
     pub(super) fn stderr(&self) -> String {

@@ -40,7 +40,7 @@ async fn starts_terminates_and_starts_again_on_the_same_addresses(binary: PathBu
         .unwrap();
     assert!(posthorn.stderr().starts_with("dataplane --config "));
     assert_eq!(posthorn.terminate().await.unwrap().code(), Some(0));
-    assert!(posthorn.pid().is_none());
+    assert!(posthorn.pid().is_none() && posthorn.stderr().ends_with("draining\n"));
     posthorn.restart().await.unwrap();
     assert!(posthorn.pid().is_some());
     let config: serde_json::Value = serde_json::from_slice(&std::fs::read(posthorn.config_file()).unwrap()).unwrap();
