@@ -7,6 +7,7 @@
 
 pub mod api;
 pub mod binary;
+pub mod cli;
 pub mod config;
 pub mod fixtures;
 pub mod process;
