@@ -1,5 +1,6 @@
 //! Progress is written: bases of partitions, the lanes that differ from them, and all that lets a lane move on, in one batch (I2).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use posthorn_domain::time::Time;
@@ -22,13 +23,13 @@ impl Shard {
 
     /// Whether anything is not stored yet.
     pub(super) fn has_progress(&self) -> bool {
-        !self.outbox.is_empty() || !self.dirty_parts.is_empty() || !self.dirty_lanes.is_empty() || !self.after_commit.is_empty()
+        !self.outbox.is_empty() || !self.dirty_parts.is_empty() || !self.dirty_lanes.is_empty() || !self.after_commit.is_empty() || !self.removed.is_empty()
     }
 
     /// Writes progress, if it is time and the last write has ended.
     pub(super) fn checkpoint(&mut self, now: Time) {
         let due = self.commit.at.is_some_and(|at| at <= now) || self.draining.is_some();
-        if !due || self.commit.under_way.is_some() {
+        if !due || self.commit.under_way.is_some() || self.starting > 0 {
             return;
         }
         self.commit.at = None;
@@ -67,6 +68,7 @@ impl Shard {
                     all.into_iter().for_each(|id| self.look_at(id));
                 }
                 self.deleted[1].clear();
+                self.forget_removed();
                 for waiter in self.commit.waiters.drain(..) {
                     // Whoever asked may have given up waiting.
                     drop(waiter.send(()));
@@ -82,6 +84,19 @@ impl Shard {
                 }
                 self.write(batch);
             }
+        }
+    }
+
+    /// Deletes the rows of subscriptions that are gone. A crash before this leaves rows that nobody reads.
+    fn forget_removed(&mut self) {
+        for id in self.removed.drain(..) {
+            let state = Arc::clone(&self.context.state);
+            // Nothing waits for it; a failure is said and tried again at the next start.
+            drop(self.context.blocking.spawn_blocking(move || {
+                if let Err(error) = state.remove_subscription(id) {
+                    tracing::warn!(%error, subscription = %id, "rows of a deleted subscription remain");
+                }
+            }));
         }
     }
 

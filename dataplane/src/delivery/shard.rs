@@ -22,6 +22,7 @@ use super::lane::LaneKey;
 use super::mailbox::Mailbox;
 use super::part::Part;
 use super::subscriber::{Hold, Names, Subscriber};
+use super::tables::Restored;
 use super::work::{self, Done, Outfit};
 use super::writer::WriterHandle;
 use crate::config;
@@ -81,6 +82,11 @@ pub(super) struct Shard {
     /// Answered with the next commit that covers what was asked.
     pub(super) after_commit: Vec<oneshot::Sender<()>>,
     pub(super) draining: Option<oneshot::Sender<()>>,
+    pub(super) restored: Restored,
+    /// Starts of new subscriptions that are being looked up; no checkpoint is written before they are known.
+    pub(super) starting: usize,
+    /// Subscriptions whose rows are to be deleted once everything about them is written.
+    pub(super) removed: Vec<SubscriptionId>,
 }
 
 /// Where the writing of progress stands.
@@ -97,8 +103,11 @@ pub(super) struct Commit {
 }
 
 impl Shard {
-    pub(super) fn new(context: Context) -> Self {
+    pub(super) fn new(context: Context, restored: Restored) -> Self {
         Self {
+            restored,
+            starting: 0,
+            removed: Vec::new(),
             context: Rc::new(context),
             table: Arc::default(),
             parts: HashMap::default(),
@@ -152,6 +161,7 @@ impl Shard {
             Done::Part { part, page } => self.on_part_page(part, page),
             Done::Retries { subscription, loaded } => self.on_retries(subscription, loaded),
             Done::Committed(result) => self.on_committed(result),
+            Done::Nothing => {}
             Done::Start { subscription, part, offset } => self.on_start(subscription, part, offset),
         }
     }

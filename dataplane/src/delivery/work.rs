@@ -40,6 +40,8 @@ pub(super) enum Done {
     Retries { subscription: SubscriptionId, loaded: Result<Vec<Retry>, StateError> },
     /// A checkpoint.
     Committed(Result<(), StateError>),
+    /// Something that answered for itself.
+    Nothing,
     /// Where a new subscription starts on a partition.
     Start { subscription: SubscriptionId, part: u32, offset: u64 },
 }
