@@ -1,0 +1,40 @@
+# Everything a developer runs by hand. `make` alone lists it.
+.DEFAULT_GOAL := help
+.PHONY: help bootstrap demo build test fmt lint load bench fuzz deny
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+bootstrap: ## Check (and on Debian install) what building needs
+	@scripts/bootstrap.sh
+
+demo: bootstrap ## Build and run the demo: publish, validate, deliver, fail, retry, on this machine alone
+	cargo run --quiet --package posthorn -- demo
+
+build: bootstrap ## Build the release binary: target/release/posthorn
+	cargo build --release --package posthorn
+
+test: bootstrap fmt lint ## Format check, lints, all tests (cold: under 35 minutes on two cores)
+	# The suites run the real binary; building it first keeps them from meeting an old one.
+	cargo build --package posthorn
+	cargo test --workspace
+
+fmt: ## Check the format
+	cargo fmt --all --check
+
+lint: ## Clippy, warnings are errors
+	cargo clippy --workspace --all-targets -- -D warnings
+
+load: bootstrap ## Measure against the bare forwarders (about 5 minutes); writes load-tests/RESULTS.md
+	cargo build --release --package posthorn --package posthorn-load
+	cargo run --quiet --release --package posthorn-load -- compare --out load-tests/RESULTS.md
+
+bench: bootstrap ## Micro-benchmarks of the hot path
+	cargo bench --package posthorn-bench
+
+fuzz: ## How fuzzing works here
+	@echo "Decoders and the log's records have property tests that run in 'make test'."
+	@echo "Longer: PROPTEST_CASES=100000 cargo test --workspace proptest"
+
+deny: ## Bans, licences and sources, with cargo-deny where it is installed
+	cargo deny --config .deny.toml check bans licenses sources

@@ -1,0 +1,4 @@
+//! All suites in one test binary: one link instead of many.
+
+mod architecture;
+mod bans;
