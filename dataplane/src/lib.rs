@@ -9,12 +9,9 @@
 //! meets the rest in `route`. `app` alone knows every part.
 
 pub mod config;
+pub mod delivery;
 pub mod egress;
 pub mod ingest;
 pub mod read;
 pub mod route;
 pub mod telemetry;
-//! placeholder
-
-pub mod delivery;
-pub mod egress;

@@ -157,6 +157,15 @@ impl DeliveryId {
         context.update(&message.0);
         Self(first16(&context.finish()))
     }
+
+    /// The delivery of `message` within a replay: a delivery of its own, beside the first one.
+    pub fn of_replay(replay: ReplayId, message: MessageId) -> Self {
+        let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+        context.update(b"posthorn/replay/1");
+        context.update(&replay.0);
+        context.update(&message.0);
+        Self(first16(&context.finish()))
+    }
 }
 
 /// The first 16 bytes of SHA-256 over the parts, each with its length before it so that no two lists collide.

@@ -1,5 +1,6 @@
-//! Where Posthorn keeps things: the delivery state, the attempts, and the key that seals secrets.
+//! Where Posthorn keeps things: the topic log, the delivery state, the attempts, and the key that seals secrets.
 
 pub mod attempts;
 pub mod keyfile;
+pub mod log;
 pub mod state;

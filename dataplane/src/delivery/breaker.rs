@@ -79,6 +79,13 @@ impl Breaker {
         }
     }
 
+    /// A probe's place was not used after all.
+    pub(super) fn released(&mut self, was_probe: bool) {
+        if let Some(open) = self.open.as_mut().filter(|_| was_probe) {
+            open.probing = false;
+        }
+    }
+
     /// closed, open or half_open.
     pub(super) fn name(&self) -> &'static str {
         match &self.open {

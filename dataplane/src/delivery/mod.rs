@@ -1,3 +1,34 @@
-//! Delivery: lanes, attempts and what their outcomes mean.
+//! From the log to the endpoints (DESIGN §4.5 to §4.7).
+//!
+//! ```text
+//! log ─▶ mailbox ─▶ part ─▶ lane (tailing) ─┐
+//!  └───── page reads ─────▶ lane (lagging) ─┼─▶ pick → build → sign → send → classify → settle ─▶ window, retry, dead letter
+//! retry store ─────────▶ due ───────────────┘                                                          └─▶ checkpoint
+//! ```
+//! Every subscription lives on one shard, with its lanes, its breaker and its connections, so nothing on the way of a delivery is
+//! shared or locked. A shard is one task; it owns its state, does no I/O itself, and waits for futures that do ([`work`]).
+//! Nothing here imports `ingest`: the two meet in the log and in the routes.
 
+mod ask;
+mod attempt;
+mod breaker;
+mod checkpoint;
+mod feed;
+mod item;
+mod lane;
+mod mailbox;
 pub mod outcome;
+mod part;
+mod rate;
+mod request;
+mod service;
+mod settle;
+mod shard;
+mod subscriber;
+mod tables;
+mod window;
+mod work;
+mod writer;
+
+pub use service::{Handle, Service, Setup};
+pub use writer::{Writer, WriterHandle};

@@ -33,6 +33,9 @@ pub enum Verdict {
 pub struct AttemptError(CompactString);
 
 impl AttemptError {
+    /// For outcomes that no answer explains.
+    pub const UNKNOWN: Self = Self(CompactString::const_new("unknown"));
+
     /// The text: `connect_refused`, `timeout_connect`, `status_503`, …
     pub fn as_str(&self) -> &str {
         &self.0

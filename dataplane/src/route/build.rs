@@ -23,7 +23,9 @@ use super::Index;
 /// Makes tables out of deltas. One a node; it numbers the generations.
 pub struct Builder {
     log: Arc<dyn Log>,
-    guard: Arc<Guard>,
+    /// Lets every target through: the control plane has checked it, and the connection will be checked again. A guard that became
+    /// stricter meanwhile must show in attempts, not as a broken resource.
+    guard: Guard,
     generation: u64,
 }
 
@@ -38,9 +40,10 @@ pub struct Applied {
 }
 
 impl Builder {
-    /// A builder that opens topics in `log` and holds targets to `guard`.
-    pub fn new(log: Arc<dyn Log>, guard: Arc<Guard>) -> Self {
-        Self { log, guard, generation: 0 }
+    /// A builder that opens topics in `log`.
+    pub fn new(log: Arc<dyn Log>) -> Self {
+        let everywhere = ["0.0.0.0/0", "::/0"].iter().filter_map(|range| range.parse().ok()).collect();
+        Self { log, guard: Guard::new(everywhere, Some(true)), generation: 0 }
     }
 
     /// The table after `delta`. Opens logs and compiles schemas, so it is to be called where blocking is allowed.
@@ -182,7 +185,7 @@ fn add_schema(table: &mut Table, resource: &Resource) -> Result<(), Problem> {
     if known.is_some_and(|known| known.version.spec == version.spec) {
         return Ok(());
     }
-    let compiled = CompiledSchema::compile(&version.name, version.version, &version.spec.schema, version.spec.assert_formats)
+    let compiled = CompiledSchema::compile(version.name.clone(), version.version, &version.spec.schema, version.spec.assert_formats)
         .map_err(|faults| broken(&"the schema does not compile").with_errors(faults))?;
     if let Some(id) = version.spec.id() {
         table.schema_ids.insert(id.to_owned(), version.reference());

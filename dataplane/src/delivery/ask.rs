@@ -1,0 +1,157 @@
+//! Questions and orders to a shard about one of its subscriptions.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use posthorn_domain::event::{DataKind, Event, EventBuilder};
+use posthorn_domain::ids::{DeadLetterId, DeliveryId, MessageId, ReplayId, SubscriptionId};
+use posthorn_domain::names::TopicName;
+use posthorn_domain::node::{Attempt, SubscriptionState};
+use posthorn_storage::state::{Retry, RetrySource};
+use tokio::sync::oneshot;
+
+use super::lane::{Lane, LaneKey, Mode};
+use super::outcome::{Verdict, classify};
+use super::request::Envelope;
+use super::shard::Shard;
+use super::work::Done;
+
+/// A question or an order. Answers are `None` when the subscription is not here.
+pub(super) enum Ask {
+    /// Where it stands.
+    State(SubscriptionId, oneshot::Sender<Option<SubscriptionState>>),
+    /// Try a dead letter again, now; answered once that is stored.
+    Retry(SubscriptionId, Letter, oneshot::Sender<()>),
+    /// Send a test event, outside lanes and schedules.
+    Test(SubscriptionId, oneshot::Sender<Option<Attempt>>),
+    /// Deliver these ranges again; answered once that is stored.
+    Replay(SubscriptionId, ReplayId, Vec<Range>, oneshot::Sender<()>),
+}
+
+/// What is needed of a dead letter to try it again.
+pub(super) struct Letter {
+    pub(super) id: DeadLetterId,
+    pub(super) delivery: DeliveryId,
+    pub(super) message: MessageId,
+}
+
+/// Offsets of one partition.
+pub(super) struct Range {
+    pub(super) topic: TopicName,
+    pub(super) partition: u32,
+    pub(super) from: u64,
+    pub(super) until: u64,
+}
+
+impl Shard {
+    /// Who asks may have given up; a lost answer is no fault.
+    pub(super) fn on_ask(&mut self, ask: Ask) {
+        match ask {
+            Ask::State(id, answer) => drop(answer.send(self.state_of(id))),
+            Ask::Retry(id, letter, answer) => {
+                self.retry_letter(id, &letter);
+                self.after_commit.push(answer);
+                self.checkpoint_soon();
+            }
+            Ask::Test(id, answer) => self.test(id, answer),
+            Ask::Replay(id, replay, ranges, answer) => {
+                self.replay(id, replay, ranges);
+                self.after_commit.push(answer);
+                self.checkpoint_soon();
+            }
+        }
+    }
+
+    fn state_of(&self, id: SubscriptionId) -> Option<SubscriptionState> {
+        let subscriber = self.subscribers.get(&id)?;
+        let lag = subscriber.lanes.iter().filter(|(key, _)| key.replay.is_none()).filter_map(|(key, lane)| {
+            let part = self.parts.get(&key.part)?;
+            Some(part.topic.log.bounds(part.partition).end.saturating_sub(lane.cursor(part.fed)))
+        });
+        Some(SubscriptionState {
+            in_flight: u64::from(subscriber.in_flight),
+            waiting: subscriber.retries.len() as u64,
+            lag: lag.sum(),
+            breaker: subscriber.breaker.name().into(),
+            last_error: subscriber.last_error.clone(),
+        })
+    }
+
+    fn retry_letter(&mut self, id: SubscriptionId, letter: &Letter) {
+        let now = self.context.clock.now();
+        let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
+        let retry = Retry {
+            subscription: id,
+            delivery: letter.delivery,
+            message: letter.message,
+            due: now,
+            attempts: 0,
+            first_attempt_at: now,
+            source: RetrySource::DeadLetter(letter.id),
+            key_hash: None,
+            last_error: String::new(),
+            replay: false,
+            manual: true,
+        };
+        let waiting = subscriber.retries.keys().chain(&subscriber.flying).any(|known| known.manual && known.delivery == letter.delivery);
+        if !waiting {
+            self.deleted[0].remove(&retry.id());
+            self.outbox.put_retry(retry.clone());
+            subscriber.wait(retry);
+            self.look_at(id);
+        }
+    }
+
+    fn replay(&mut self, id: SubscriptionId, replay: ReplayId, ranges: Vec<Range>) {
+        for range in ranges {
+            let Some(number) = self.numbers.get(&(range.topic, range.partition)).copied() else { continue };
+            let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
+            let key = LaneKey { part: number, replay: Some(replay) };
+            let mode = Mode::Lagging { next: range.from, reading: false };
+            subscriber.lanes.insert(key, Lane { until: Some(range.until), ..Lane::new(mode) });
+            self.dirty_lanes.insert((id, key));
+        }
+        self.look_at(id);
+    }
+
+    fn test(&mut self, id: SubscriptionId, answer: oneshot::Sender<Option<Attempt>>) {
+        let Some(subscriber) = self.subscribers.get(&id) else { return drop(answer.send(None)) };
+        let context = Rc::clone(&self.context);
+        let (route, target, template) = (Arc::clone(&subscriber.route), Rc::clone(&subscriber.target), Rc::clone(&subscriber.template));
+        self.work.push(Box::pin(async move {
+            let at = context.clock.now();
+            let event = test_event(id, &at.to_string());
+            let message = MessageId::of_event("posthorn.test", "posthorn", event.source(), event.id());
+            let envelope = Envelope { message, delivery: DeliveryId::of(id, message), attempt: 1, replay: false };
+            let (headers, body) = template.build(&route, &envelope, &[&event], at);
+            let deadline = route.subscription.spec.endpoint.timeout.map_or(context.config.timeout, |timeout| timeout.std());
+            let start = context.clock.instant();
+            let result = context.pool.send(&target, headers, body, deadline).await;
+            let error = match classify(&result) {
+                Verdict::Delivered => None,
+                Verdict::Gone => Some("status_410".to_owned()),
+                Verdict::Forbidden => Some("egress_forbidden".to_owned()),
+                Verdict::Retry { error, .. } => Some(error.to_string()),
+            };
+            let reply = result.as_ref().ok();
+            let attempt = Attempt {
+                number: 1,
+                at,
+                duration_ms: u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
+                status_code: reply.map(|reply| reply.status.as_u16()),
+                error,
+                response_head: reply.map(|reply| String::from_utf8_lossy(&reply.body_head).into_owned()),
+            };
+            drop(answer.send(Some(attempt)));
+            Done::Nothing
+        }));
+    }
+}
+
+fn test_event(id: SubscriptionId, at: &str) -> Event {
+    let mut builder = EventBuilder::new(&format!("test-{at}"), "/posthorn/test", "posthorn.test");
+    builder.push("datacontenttype", posthorn_domain::event::AttrKind::String, "application/json");
+    builder.push("topic", posthorn_domain::event::AttrKind::String, "posthorn.test");
+    let data = format!("{{\"test\":true,\"subscription\":\"{id}\",\"at\":\"{at}\"}}");
+    builder.with_data(DataKind::Json, data.into())
+}

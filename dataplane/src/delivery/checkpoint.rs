@@ -1,0 +1,165 @@
+//! Progress is written: bases of partitions, the lanes that differ from them, and all that lets a lane move on, in one batch (I2).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use posthorn_domain::time::Time;
+use posthorn_storage::state::{Base, Batch, LaneState, StateError};
+
+use super::lane::LaneKey;
+use super::shard::Shard;
+use super::work::Done;
+
+/// How long after a refused write the same batch is tried again.
+const AGAIN: Duration = Duration::from_millis(500);
+
+impl Shard {
+    /// Has a checkpoint written within the configured interval.
+    pub(super) fn checkpoint_soon(&mut self) {
+        if self.commit.at.is_none() {
+            self.commit.at = Some(self.context.clock.now().after(self.context.config.checkpoint_interval));
+        }
+    }
+
+    /// Whether anything is not stored yet.
+    pub(super) fn has_progress(&self) -> bool {
+        !self.outbox.is_empty() || !self.dirty_parts.is_empty() || !self.dirty_lanes.is_empty() || !self.after_commit.is_empty() || !self.removed.is_empty()
+    }
+
+    /// Writes progress, if it is time and the last write has ended.
+    pub(super) fn checkpoint(&mut self, now: Time) {
+        let due = self.commit.at.is_some_and(|at| at <= now) || self.draining.is_some();
+        if !due || self.commit.under_way.is_some() || self.starting > 0 {
+            return;
+        }
+        self.commit.at = None;
+        if !self.has_progress() {
+            return;
+        }
+        let mut batch = std::mem::take(&mut self.outbox);
+        self.put_bases(&mut batch);
+        self.put_lanes(&mut batch);
+        self.deleted.swap(0, 1);
+        self.commit.waiters = std::mem::take(&mut self.after_commit);
+        self.write(batch);
+    }
+
+    fn write(&mut self, batch: Batch) {
+        let copy = batch.clone();
+        self.commit.under_way = Some(batch);
+        let writer = self.context.writer.clone();
+        let wait = if self.commit.failing { AGAIN } else { Duration::ZERO };
+        self.work.push(Box::pin(async move {
+            if !wait.is_zero() {
+                tokio::time::sleep(wait).await;
+            }
+            Done::Committed(writer.commit(copy, false).await)
+        }));
+    }
+
+    pub(super) fn on_committed(&mut self, result: Result<(), StateError>) {
+        let Some(batch) = self.commit.under_way.take() else { return };
+        match result {
+            Ok(()) => {
+                self.context.metrics.checkpoints.increment(1);
+                if std::mem::take(&mut self.commit.failing) {
+                    tracing::info!("the state store takes checkpoints again");
+                    let all: Vec<_> = self.subscribers.keys().copied().collect();
+                    all.into_iter().for_each(|id| self.look_at(id));
+                }
+                self.deleted[1].clear();
+                self.forget_removed();
+                for waiter in self.commit.waiters.drain(..) {
+                    // Whoever asked may have given up waiting.
+                    drop(waiter.send(()));
+                }
+                if self.has_progress() {
+                    self.checkpoint_soon();
+                }
+            }
+            Err(error) => {
+                self.context.metrics.checkpoints_failed.increment(1);
+                if !std::mem::replace(&mut self.commit.failing, true) {
+                    tracing::error!(%error, "a checkpoint cannot be written; lanes take no new work until it can");
+                }
+                self.write(batch);
+            }
+        }
+    }
+
+    /// Deletes the rows of subscriptions that are gone. A crash before this leaves rows that nobody reads.
+    fn forget_removed(&mut self) {
+        for id in self.removed.drain(..) {
+            let state = Arc::clone(&self.context.state);
+            // Nothing waits for it; a failure is said and tried again at the next start.
+            drop(self.context.blocking.spawn_blocking(move || {
+                if let Err(error) = state.remove_subscription(id) {
+                    tracing::warn!(%error, subscription = %id, "rows of a deleted subscription remain");
+                }
+            }));
+        }
+    }
+
+    fn put_bases(&mut self, batch: &mut Batch) {
+        let (shard, shards) = (self.context.shard, self.context.shards);
+        for number in self.dirty_parts.drain() {
+            let Some(part) = self.parts.get_mut(&number) else { continue };
+            part.dirty = false;
+            batch.put_base(Base {
+                topic: part.topic.topic.name.clone(),
+                incarnation: part.topic.topic.meta.incarnation,
+                partition: part.partition,
+                shard,
+                shards,
+                offset: part.fed,
+            });
+        }
+    }
+
+    fn put_lanes(&mut self, batch: &mut Batch) {
+        let dirty: Vec<_> = self.dirty_lanes.drain().collect();
+        for (id, key) in dirty {
+            let Some(row) = self.lane_row(id, key) else { continue };
+            let (Some(subscriber), Some(part)) = (self.subscribers.get_mut(&id), self.parts.get(&key.part)) else { continue };
+            let Some(lane) = subscriber.lanes.get_mut(&key) else { continue };
+            lane.dirty = false;
+            if lane.is_idle(part.fed) {
+                if lane.stored {
+                    batch.delete_lane(row);
+                }
+                subscriber.lanes.remove(&key);
+            } else {
+                lane.stored = true;
+                batch.put_lane(row);
+            }
+        }
+    }
+
+    fn lane_row(&self, id: posthorn_domain::ids::SubscriptionId, key: LaneKey) -> Option<LaneState> {
+        let part = self.parts.get(&key.part)?;
+        let lane = self.subscribers.get(&id)?.lanes.get(&key)?;
+        Some(LaneState {
+            subscription: id,
+            topic: part.topic.topic.name.clone(),
+            incarnation: part.topic.topic.meta.incarnation,
+            partition: part.partition,
+            replay: key.replay,
+            next: lane.cursor(part.fed),
+            settled: lane.window.settled_above(),
+            until: lane.until,
+        })
+    }
+
+    /// Forgets a lane, in memory and with the next checkpoint in the store.
+    pub(super) fn drop_lane(&mut self, id: posthorn_domain::ids::SubscriptionId, key: LaneKey) {
+        if let Some(row) = self.lane_row(id, key) {
+            self.outbox.delete_lane(row);
+        }
+        if let Some(lane) = self.subscribers.get_mut(&id).and_then(|subscriber| subscriber.lanes.remove(&key)) {
+            let held: usize = lane.queue.iter().map(|stored| super::lane::weight(stored)).sum();
+            self.tail_bytes = self.tail_bytes.saturating_sub(held);
+        }
+        self.dirty_lanes.remove(&(id, key));
+        self.checkpoint_soon();
+    }
+}

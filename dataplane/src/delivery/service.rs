@@ -1,0 +1,209 @@
+//! The shards from outside: how they are made, fed, told and asked.
+
+use std::sync::Arc;
+
+use posthorn_domain::clock::Clock;
+use posthorn_domain::guard::Guard;
+use posthorn_domain::ids::{ReplayId, SubscriptionId};
+use posthorn_domain::names::TopicName;
+use posthorn_domain::node::{Attempt, SubscriptionState};
+use posthorn_domain::problem::{Code, Problem};
+use posthorn_domain::record::Stored;
+use posthorn_storage::attempts::AttemptLog;
+use posthorn_storage::state::{DeadLetter, State, StateError};
+use rustls::ClientConfig;
+use tokio::sync::{mpsc, oneshot};
+
+use super::ask::{Ask, Letter, Range};
+use super::mailbox::Mailbox;
+use super::shard::{Command, Context, Shard};
+use super::tables::Restored;
+use super::writer::WriterHandle;
+use crate::config;
+use crate::egress::{Pool, PoolConfig, Resolver};
+use crate::route::Table;
+use crate::telemetry::DeliveryMetrics;
+
+/// Commands that may wait for a shard.
+const COMMANDS: usize = 256;
+/// Bytes of warm records that may wait for a shard; beyond that it reads them from the log.
+const MAILBOX_BYTES: usize = 16 << 20;
+
+/// What the shards are made of.
+pub struct Setup {
+    /// Limits.
+    pub config: config::Delivery,
+    /// How many.
+    pub shards: u16,
+    /// The time.
+    pub clock: Clock,
+    /// The delivery state, for reading.
+    pub state: Arc<dyn State>,
+    /// Where state is written.
+    pub writer: WriterHandle,
+    /// Where attempts are recorded.
+    pub attempts: Arc<AttemptLog>,
+    /// Names to addresses.
+    pub resolver: Resolver,
+    /// Which addresses may be connected to.
+    pub guard: Arc<Guard>,
+    /// How TLS is spoken.
+    pub tls: Arc<ClientConfig>,
+    /// Where blocking reads run.
+    pub blocking: tokio::runtime::Handle,
+    /// Told of subscriptions whose endpoint answered 410.
+    pub gone: mpsc::Sender<SubscriptionId>,
+}
+
+/// One shard, to be run on the runtime of its thread.
+pub struct Service {
+    setup: Arc<Setup>,
+    shard: u16,
+    restored: Restored,
+    mailbox: Arc<Mailbox>,
+    commands: mpsc::Receiver<Command>,
+}
+
+/// The way to all shards. Cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    mailboxes: Arc<[Arc<Mailbox>]>,
+    commands: Arc<[mpsc::Sender<Command>]>,
+}
+
+/// A range of one partition that is to be delivered again.
+pub type ReplayRange = (TopicName, u32, std::ops::Range<u64>);
+
+/// Which shard a subscription lives on.
+pub(super) fn shard_of(id: SubscriptionId, shards: u16) -> u16 {
+    let bytes = id.as_bytes();
+    // The last bytes of a UUIDv7 are random.
+    let tail = u32::from_le_bytes([bytes[12], bytes[13], bytes[14], bytes[15]]);
+    u16::try_from(tail % u32::from(shards.max(1))).unwrap_or(0)
+}
+
+impl Setup {
+    /// Makes the shards, with what an earlier process left. Blocks.
+    pub fn build(self) -> Result<(Vec<Service>, Handle), StateError> {
+        let loaded = self.state.load()?;
+        let waiting = self.state.retry_subscriptions()?;
+        let setup = Arc::new(self);
+        let (mut services, mut mailboxes, mut senders) = (Vec::new(), Vec::new(), Vec::new());
+        for shard in 0..setup.shards {
+            let mailbox = Arc::new(Mailbox::new(MAILBOX_BYTES));
+            let (sender, commands) = mpsc::channel(COMMANDS);
+            let restored = Restored::of(&loaded, &waiting, shard, setup.shards);
+            mailboxes.push(Arc::clone(&mailbox));
+            senders.push(sender);
+            services.push(Service { setup: Arc::clone(&setup), shard, restored, mailbox, commands });
+        }
+        Ok((services, Handle { mailboxes: mailboxes.into(), commands: senders.into() }))
+    }
+}
+
+impl Service {
+    /// Runs until it was drained. Must run within a `LocalSet` on a current-thread runtime.
+    pub async fn run(self) {
+        let Self { setup, shard, restored, mailbox, commands } = self;
+        let config = &setup.config;
+        let pool = PoolConfig {
+            max_connections_per_endpoint: config.max_connections_per_endpoint,
+            max_waiting_per_endpoint: usize::try_from(config.max_in_flight_per_subscription).unwrap_or(usize::MAX),
+            idle_timeout: config.idle_timeout,
+            max_age: config.connection_max_age,
+            max_response_bytes: config.max_response_bytes,
+            ..PoolConfig::default()
+        };
+        let context = Context {
+            config: config.clone(),
+            clock: setup.clock.clone(),
+            state: Arc::clone(&setup.state),
+            writer: setup.writer.clone(),
+            attempts: Arc::clone(&setup.attempts),
+            metrics: DeliveryMetrics::default(),
+            pool: Pool::new(pool, setup.resolver.clone(), Arc::clone(&setup.guard), &setup.tls, setup.clock.clone()),
+            blocking: setup.blocking.clone(),
+            gone: setup.gone.clone(),
+            shard,
+            shards: setup.shards,
+        };
+        drop(setup);
+        Shard::new(context, restored).run(mailbox, commands).await;
+    }
+}
+
+impl Handle {
+    /// Tells every shard of records that have become durable. Never blocks.
+    pub fn durable(&self, topic: &TopicName, partition: u32, records: &[Arc<Stored>]) {
+        for mailbox in self.mailboxes.iter() {
+            mailbox.put(topic, partition, records);
+        }
+    }
+
+    /// Gives every shard the new table; resolves once what it means for progress is stored.
+    pub async fn apply(&self, table: &Arc<Table>) {
+        let mut answers = Vec::new();
+        for shard in self.commands.iter() {
+            let (answer, applied) = oneshot::channel();
+            if shard.send(Command::Table(Arc::clone(table), answer)).await.is_ok() {
+                answers.push(applied);
+            }
+        }
+        for applied in answers {
+            // A shard that ends meanwhile has nothing to apply.
+            drop(applied.await);
+        }
+    }
+
+    /// No new attempts; resolves once those under way have ended and all progress is stored.
+    pub async fn drain(&self) {
+        let mut answers = Vec::new();
+        for shard in self.commands.iter() {
+            let (answer, drained) = oneshot::channel();
+            if shard.send(Command::Drain(answer)).await.is_ok() {
+                answers.push(drained);
+            }
+        }
+        for drained in answers {
+            // A shard that has ended already is drained.
+            drop(drained.await);
+        }
+    }
+
+    /// Where the subscription stands; `None` when it is not known here.
+    pub async fn state_of(&self, id: SubscriptionId) -> Result<Option<SubscriptionState>, Problem> {
+        self.ask(id, |answer| Ask::State(id, answer)).await
+    }
+
+    /// Sends a test event to the subscription's endpoint.
+    pub async fn test(&self, id: SubscriptionId) -> Result<Option<Attempt>, Problem> {
+        self.ask(id, |answer| Ask::Test(id, answer)).await
+    }
+
+    /// Tries a dead letter of `id` again, now. Resolves once that is stored.
+    pub async fn retry(&self, id: SubscriptionId, letter: &DeadLetter) -> Result<(), Problem> {
+        let record = posthorn_domain::record::Record::decode(&letter.record)
+            .map_err(|error| Problem::new(Code::Internal, format!("the dead letter cannot be read: {error}")))?;
+        let message = record.message_id(&letter.topic);
+        let delivery = letter.delivery.unwrap_or_else(|| posthorn_domain::ids::DeliveryId::of(id, message));
+        let letter = Letter { id: letter.id, delivery, message };
+        self.ask(id, |answer| Ask::Retry(id, letter, answer)).await
+    }
+
+    /// Delivers ranges of topics again, marked. Resolves once that is stored.
+    pub async fn replay(&self, id: SubscriptionId, replay: ReplayId, ranges: Vec<ReplayRange>) -> Result<(), Problem> {
+        let ranges = ranges
+            .into_iter()
+            .map(|(topic, partition, range)| Range { topic, partition, from: range.start, until: range.end })
+            .collect();
+        self.ask(id, |answer| Ask::Replay(id, replay, ranges, answer)).await
+    }
+
+    async fn ask<T>(&self, id: SubscriptionId, make: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Result<T, Problem> {
+        let stopped = || Problem::new(Code::Draining, "the node is shutting down; ask again later").with_retry_after(1);
+        let shard = shard_of(id, u16::try_from(self.commands.len()).unwrap_or(1));
+        let (answer, answered) = oneshot::channel();
+        self.commands[usize::from(shard)].send(Command::Ask(make(answer))).await.map_err(|_| stopped())?;
+        answered.await.map_err(|_| stopped())
+    }
+}

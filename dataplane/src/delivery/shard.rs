@@ -1,0 +1,299 @@
+//! The driver of one shard: a loop whose arms each call one method. What the methods do is in `feed` (events come in), `settle`
+//! (attempts end), `tables` (the snapshot changes), `checkpoint` (progress is written) and `ask` (questions).
+
+use std::collections::{BTreeSet, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use foldhash::{HashMap, HashSet};
+use futures_util::StreamExt as _;
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::FuturesUnordered;
+use posthorn_domain::clock::Clock;
+use posthorn_domain::ids::SubscriptionId;
+use posthorn_domain::names::TopicName;
+use posthorn_domain::time::Time;
+use posthorn_storage::attempts::AttemptLog;
+use posthorn_storage::state::{Batch, RetryId, State};
+use tokio::sync::{mpsc, oneshot};
+
+use super::ask::Ask;
+use super::lane::LaneKey;
+use super::mailbox::Mailbox;
+use super::part::Part;
+use super::subscriber::{Hold, Names, Subscriber};
+use super::tables::Restored;
+use super::work::{self, Done, Outfit};
+use super::writer::WriterHandle;
+use crate::config;
+use crate::egress::Pool;
+use crate::route::Table;
+use crate::telemetry::DeliveryMetrics;
+
+/// What every part of a shard uses.
+pub(super) struct Context {
+    pub(super) config: config::Delivery,
+    pub(super) clock: Clock,
+    pub(super) state: Arc<dyn State>,
+    pub(super) writer: WriterHandle,
+    pub(super) attempts: Arc<AttemptLog>,
+    pub(super) metrics: DeliveryMetrics,
+    pub(super) pool: Rc<Pool>,
+    /// Where blocking reads of the state store run.
+    pub(super) blocking: tokio::runtime::Handle,
+    /// Told of subscriptions whose endpoint answered 410.
+    pub(super) gone: mpsc::Sender<SubscriptionId>,
+    pub(super) shard: u16,
+    pub(super) shards: u16,
+}
+
+/// What a shard is told.
+pub(super) enum Command {
+    /// The snapshot changed; answered once what it means for progress is stored.
+    Table(Arc<Table>, oneshot::Sender<()>),
+    /// A question.
+    Ask(Ask),
+    /// No new attempts; answered once all that were under way have ended and all progress is stored.
+    Drain(oneshot::Sender<()>),
+}
+
+/// The shard.
+pub(super) struct Shard {
+    pub(super) context: Rc<Context>,
+    pub(super) table: Arc<Table>,
+    pub(super) parts: HashMap<u32, Part>,
+    pub(super) numbers: HashMap<(TopicName, u32), u32>,
+    pub(super) names: Names,
+    pub(super) next_part: u32,
+    pub(super) subscribers: HashMap<SubscriptionId, Subscriber>,
+    pub(super) work: FuturesUnordered<LocalBoxFuture<'static, Done>>,
+    /// Subscribers to look at, each once.
+    pub(super) turn: VecDeque<SubscriptionId>,
+    pub(super) in_turn: HashSet<SubscriptionId>,
+    pub(super) wakes: BTreeSet<(Time, SubscriptionId)>,
+    pub(super) tail_bytes: usize,
+    /// What the next checkpoint writes beside cursors.
+    pub(super) outbox: Batch,
+    pub(super) dirty_parts: HashSet<u32>,
+    pub(super) dirty_lanes: HashSet<(SubscriptionId, LaneKey)>,
+    /// Retries that were deleted and may still be in the store: by the next commit, and by the one under way.
+    pub(super) deleted: [HashSet<RetryId>; 2],
+    pub(super) commit: Commit,
+    /// Answered with the next commit that covers what was asked.
+    pub(super) after_commit: Vec<oneshot::Sender<()>>,
+    pub(super) draining: Option<oneshot::Sender<()>>,
+    pub(super) restored: Restored,
+    /// Starts of new subscriptions that are being looked up; no checkpoint is written before they are known.
+    pub(super) starting: usize,
+    /// Subscriptions whose rows are to be deleted once everything about them is written.
+    pub(super) removed: Vec<SubscriptionId>,
+}
+
+/// Where the writing of progress stands.
+#[derive(Default)]
+pub(super) struct Commit {
+    /// The batch that is being written, kept until it is.
+    pub(super) under_way: Option<Batch>,
+    /// Those to be told when it is written.
+    pub(super) waiters: Vec<oneshot::Sender<()>>,
+    /// When to write next.
+    pub(super) at: Option<Time>,
+    /// Set while the store refuses: lanes take no new work.
+    pub(super) failing: bool,
+}
+
+impl Shard {
+    pub(super) fn new(context: Context, restored: Restored) -> Self {
+        Self {
+            restored,
+            starting: 0,
+            removed: Vec::new(),
+            context: Rc::new(context),
+            table: Arc::default(),
+            parts: HashMap::default(),
+            numbers: HashMap::default(),
+            names: Names::default(),
+            next_part: 0,
+            subscribers: HashMap::default(),
+            work: FuturesUnordered::new(),
+            turn: VecDeque::new(),
+            in_turn: HashSet::default(),
+            wakes: BTreeSet::new(),
+            tail_bytes: 0,
+            outbox: Batch::new(),
+            dirty_parts: HashSet::default(),
+            dirty_lanes: HashSet::default(),
+            deleted: [HashSet::default(), HashSet::default()],
+            commit: Commit::default(),
+            after_commit: Vec::new(),
+            draining: None,
+        }
+    }
+
+    /// Runs until it was drained or its commands end.
+    pub(super) async fn run(mut self, mailbox: Arc<Mailbox>, mut commands: mpsc::Receiver<Command>) {
+        loop {
+            let wake = self.next_wake();
+            let sleep = self.sleep_until(wake);
+            tokio::select! {
+                // Ended work first: it frees what the rest needs. Mail before commands, so that a table never overtakes
+                // the events that were taken in under the one before it.
+                biased;
+                Some(done) = self.work.next(), if !self.work.is_empty() => self.on_done(done),
+                () = mailbox.arrived() => self.on_mail(mailbox.take()),
+                command = commands.recv() => match command {
+                    Some(command) => self.on_command(command),
+                    None => return,
+                },
+                () = sleep => {}
+            }
+            self.on_turn();
+            if self.is_drained() {
+                return;
+            }
+        }
+    }
+
+    fn on_done(&mut self, done: Done) {
+        match done {
+            Done::Attempt(attempted) => self.on_attempt(*attempted),
+            Done::Lane { subscription, lane, from, page } => self.on_lane_page(subscription, lane, from, page),
+            Done::Part { part, page } => self.on_part_page(part, page),
+            Done::Retries { subscription, loaded } => self.on_retries(subscription, loaded),
+            Done::Committed(result) => self.on_committed(result),
+            Done::Nothing => {}
+            Done::Start { subscription, part, offset } => self.on_start(subscription, part, offset),
+        }
+    }
+
+    fn on_command(&mut self, command: Command) {
+        match command {
+            Command::Table(table, answer) => {
+                self.on_table(table);
+                self.after_commit.push(answer);
+                self.commit.at = Some(Time::ZERO);
+            }
+            Command::Ask(ask) => self.on_ask(ask),
+            Command::Drain(answer) => self.draining = Some(answer),
+        }
+    }
+
+    /// Lets everyone act who has reason to, then writes progress if it is time.
+    fn on_turn(&mut self) {
+        let now = self.context.clock.now();
+        while let Some(first) = self.wakes.first().copied().filter(|(at, _)| *at <= now) {
+            self.wakes.remove(&first);
+            if let Some(subscriber) = self.subscribers.get_mut(&first.1) {
+                subscriber.wake = None;
+            }
+            self.look_at(first.1);
+        }
+        while let Some(id) = self.turn.pop_front() {
+            self.in_turn.remove(&id);
+            self.pump(id, now);
+        }
+        self.checkpoint(now);
+    }
+
+    /// Has the subscriber's turn come soon.
+    pub(super) fn look_at(&mut self, id: SubscriptionId) {
+        if self.in_turn.insert(id) {
+            self.turn.push_back(id);
+        }
+    }
+
+    /// Sends what the subscriber may send now, and reads on where its lanes have room.
+    fn pump(&mut self, id: SubscriptionId, now: Time) {
+        let max_in_flight = self.context.config.max_in_flight_per_subscription;
+        let halted = self.draining.is_some() || self.commit.failing;
+        while let Some(subscriber) = self.subscribers.get_mut(&id).filter(|_| !halted) {
+            match subscriber.gate(now, max_in_flight) {
+                Ok(()) => {}
+                Err(Hold::Open) => break,
+                Err(Hold::Until(at)) => {
+                    self.wake(id, at);
+                    break;
+                }
+            }
+            if let Err(at) = subscriber.rate.take(now, 0) {
+                self.wake(id, at);
+                break;
+            }
+            let Some(items) = subscriber.pick(now, &self.names) else { break };
+            self.launch(id, items, now);
+        }
+        if let Some(due) = self.subscribers.get(&id).filter(|subscriber| subscriber.is_live() && !halted).and_then(Subscriber::next_due)
+            && due > now
+        {
+            self.wake(id, due);
+        }
+        self.read_on(id);
+        self.refill_retries(id);
+    }
+
+    fn launch(&mut self, id: SubscriptionId, items: super::subscriber::Items, now: Time) {
+        let Some(items) = self.drop_expired(id, items, now) else { return };
+        let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
+        let count = u32::try_from(items.len()).unwrap_or(u32::MAX);
+        // `pump` asked with a count of zero that there is room, so this always takes.
+        if subscriber.rate.take(now, count).is_err() {
+            tracing::debug!(subscription = %id, "the rate limiter had no room");
+        }
+        subscriber.in_flight += 1;
+        self.context.metrics.in_flight.increment(1.0);
+        let outfit = Outfit {
+            route: Arc::clone(&subscriber.route),
+            target: Rc::clone(&subscriber.target),
+            template: Rc::clone(&subscriber.template),
+            table: Arc::clone(&self.table),
+            was_probe: subscriber.breaker.started(),
+        };
+        self.work.push(Box::pin(work::attempt(Rc::clone(&self.context), outfit, items)));
+    }
+
+    /// Asks for a turn of the subscriber at `at`; only the earliest counts.
+    pub(super) fn wake(&mut self, id: SubscriptionId, at: Time) {
+        let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
+        match subscriber.wake {
+            Some(earlier) if earlier <= at => return,
+            Some(later) => {
+                self.wakes.remove(&(later, id));
+            }
+            None => {}
+        }
+        subscriber.wake = Some(at);
+        self.wakes.insert((at, id));
+    }
+
+    fn next_wake(&self) -> Option<Time> {
+        let first = self.wakes.first().map(|(at, _)| *at);
+        let commit = self.commit.at.filter(|_| self.commit.under_way.is_none());
+        match (first, commit) {
+            (Some(first), Some(commit)) => Some(first.min(commit)),
+            (first, commit) => first.or(commit),
+        }
+    }
+
+    fn sleep_until(&self, wake: Option<Time>) -> impl Future<Output = ()> + use<> {
+        let wait = wake.map(|at| at.since(self.context.clock.now()));
+        async move {
+            match wait {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    fn is_drained(&mut self) -> bool {
+        let idle = self.subscribers.values().all(|subscriber| subscriber.in_flight == 0);
+        let stored = self.commit.under_way.is_none() && !self.has_progress();
+        if self.draining.is_none() || !idle || !stored {
+            return false;
+        }
+        if let Some(answer) = self.draining.take() {
+            // Whoever drains may have given up waiting.
+            drop(answer.send(()));
+        }
+        true
+    }
+}

@@ -1,0 +1,276 @@
+//! The snapshot changes: partitions and subscriptions come, change and go.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use foldhash::{HashMap, HashSet};
+use posthorn_domain::guard::TargetUrl;
+use posthorn_domain::ids::SubscriptionId;
+use posthorn_domain::names::TopicName;
+use posthorn_domain::resource::Start;
+use posthorn_domain::time::Time;
+use posthorn_storage::state::{LaneState, Loaded, Start as StartRow};
+
+use super::lane::{Lane, LaneKey, Mode};
+use super::part::Part;
+use super::request::Template;
+use super::service::shard_of;
+use super::shard::Shard;
+use super::subscriber::Subscriber;
+use super::window::Window;
+use super::work::Done;
+use crate::egress::Target;
+use crate::route::{SubscriptionRoute, Table, TopicRoute};
+
+/// What an earlier process left for this shard; taken up as topics and subscriptions appear.
+#[derive(Default)]
+pub(super) struct Restored {
+    bases: HashMap<(TopicName, u64, u32), u64>,
+    lanes: HashMap<SubscriptionId, Vec<LaneState>>,
+    /// Subscriptions that were given their start already.
+    seen: HashSet<SubscriptionId>,
+    /// Subscriptions with waiting deliveries.
+    waiting: HashSet<SubscriptionId>,
+}
+
+/// Under this name a [`StartRow`] says that a subscription was given its start.
+const SEEN: &str = "posthorn.seen";
+
+impl Restored {
+    /// This shard's share of what was stored. Bases of another number of shards count with their least.
+    pub(super) fn of(loaded: &Loaded, waiting: &[SubscriptionId], shard: u16, shards: u16) -> Self {
+        let mut restored = Self::default();
+        for base in &loaded.bases {
+            if base.shards == shards && base.shard != shard {
+                continue;
+            }
+            let key = (base.topic.clone(), base.incarnation, base.partition);
+            let known = restored.bases.entry(key).or_insert(base.offset);
+            *known = (*known).min(base.offset);
+        }
+        for lane in loaded.lanes.iter().filter(|lane| shard_of(lane.subscription, shards) == shard) {
+            restored.lanes.entry(lane.subscription).or_default().push(lane.clone());
+        }
+        restored.seen.extend(loaded.starts.iter().map(|start| start.subscription).filter(|id| shard_of(*id, shards) == shard));
+        restored.waiting.extend(waiting.iter().filter(|id| shard_of(**id, shards) == shard));
+        restored
+    }
+
+    /// Where feeding goes on. Without a row: at the beginning, unless the whole state was lost, when starts decide.
+    fn base(&mut self, topic: &TopicRoute, partition: u32) -> u64 {
+        let end = topic.log.bounds(partition).end;
+        let key = (topic.topic.name.clone(), topic.topic.meta.incarnation, partition);
+        let fallback = if self.seen.is_empty() { end } else { 0 };
+        // The log may be shorter than what was stored after a power loss; new events must not be skipped (DESIGN §7).
+        self.bases.remove(&key).unwrap_or(fallback).min(end)
+    }
+}
+
+impl Shard {
+    pub(super) fn on_table(&mut self, table: Arc<Table>) {
+        let old = std::mem::replace(&mut self.table, Arc::clone(&table));
+        self.update_parts(&table);
+        let gone: Vec<_> = self.subscribers.keys().filter(|id| !table.subscriptions.contains_key(*id)).copied().collect();
+        gone.into_iter().for_each(|id| self.remove_subscriber(id));
+        let (shard, shards) = (self.context.shard, self.context.shards);
+        for (id, route) in &table.subscriptions {
+            let unchanged = old.subscriptions.get(id).is_some_and(|before| Arc::ptr_eq(before, route));
+            if shard_of(*id, shards) == shard && !unchanged {
+                self.place_subscriber(Arc::clone(route));
+            }
+        }
+        let resting: Vec<_> = self.subscribers.values().filter(|subscriber| !subscriber.route.is_active()).map(Subscriber::id).collect();
+        resting.into_iter().for_each(|id| self.hold_place(id));
+    }
+
+    fn update_parts(&mut self, table: &Table) {
+        let stale: Vec<u32> = self.parts.iter().filter(|(_, part)| !is_current(table, &part.topic)).map(|(number, _)| *number).collect();
+        stale.into_iter().for_each(|number| self.remove_part(number));
+        for (name, topic) in &table.topics {
+            for partition in 0..topic.topic.spec.partitions {
+                match self.numbers.get(&(name.clone(), partition)).and_then(|number| self.parts.get_mut(number)) {
+                    Some(part) => part.topic = Arc::clone(topic),
+                    None => self.add_part(topic, partition),
+                }
+            }
+        }
+    }
+
+    fn add_part(&mut self, topic: &Arc<TopicRoute>, partition: u32) {
+        let number = self.next_part;
+        self.next_part += 1;
+        let fed = self.restored.base(topic, partition);
+        let last_at = if fed == 0 { Time::ZERO } else { Time::MAX };
+        self.numbers.insert((topic.topic.name.clone(), partition), number);
+        self.names.insert(number, (topic.topic.name.clone(), partition));
+        self.parts.insert(number, Part { topic: Arc::clone(topic), partition, fed, reading: false, last_at, dirty: true });
+        self.dirty_parts.insert(number);
+        self.read_part(number);
+    }
+
+    fn remove_part(&mut self, number: u32) {
+        let holders: Vec<_> = self
+            .subscribers
+            .values()
+            .flat_map(|subscriber| subscriber.lanes.keys().filter(|key| key.part == number).map(|key| (subscriber.id(), *key)))
+            .collect();
+        for (id, key) in holders {
+            self.drop_lane(id, key);
+        }
+        self.parts.remove(&number);
+        self.dirty_parts.remove(&number);
+        if let Some(name) = self.names.remove(&number) {
+            self.numbers.remove(&name);
+        }
+    }
+
+    fn place_subscriber(&mut self, route: Arc<SubscriptionRoute>) {
+        let id = route.id();
+        let endpoint = &route.subscription.spec.endpoint;
+        let url = TargetUrl::parse(&endpoint.url);
+        let target = url.ok().and_then(|url| Target::new(&url, &endpoint.query, &id.to_string(), None).ok());
+        let Some(target) = target else {
+            tracing::error!(subscription = %id, "no request can be made to the endpoint's URL; nothing is delivered");
+            return;
+        };
+        let (target, template) = (Rc::new(target), Rc::new(Template::new(endpoint)));
+        match self.subscribers.get_mut(&id) {
+            Some(subscriber) => {
+                subscriber.rate.set(route.subscription.spec.limits.rate);
+                subscriber.gone = false;
+                subscriber.route = route;
+                subscriber.target = target;
+                subscriber.template = template;
+            }
+            None => {
+                let mut subscriber = Subscriber::new(route, target, template);
+                subscriber.spilled = self.restored.waiting.remove(&id);
+                self.subscribers.insert(id, subscriber);
+                if self.restored.seen.contains(&id) {
+                    self.restore_lanes(id);
+                } else {
+                    self.start_lanes(id);
+                }
+            }
+        }
+        self.look_at(id);
+    }
+
+    fn restore_lanes(&mut self, id: SubscriptionId) {
+        for row in self.restored.lanes.remove(&id).unwrap_or_default() {
+            let Some(number) = self.numbers.get(&(row.topic.clone(), row.partition)).copied() else { continue };
+            let Some(part) = self.parts.get(&number).filter(|part| part.topic.topic.meta.incarnation == row.incarnation) else { continue };
+            let next = row.next.min(part.topic.log.bounds(part.partition).end);
+            let tailing = row.until.is_none() && next >= part.fed;
+            let mode = if tailing { Mode::Tailing { from: next } } else { Mode::Lagging { next, reading: false } };
+            let lane = Lane { window: Window::restored(row.settled), until: row.until, stored: true, ..Lane::new(mode) };
+            if let Some(subscriber) = self.subscribers.get_mut(&id) {
+                subscriber.lanes.insert(LaneKey { part: number, replay: row.replay }, lane);
+            }
+        }
+    }
+
+    /// Gives a new subscription its place on every partition that it may read. Nothing of it is stored, and the snapshot is not
+    /// acknowledged, before all places are known.
+    fn start_lanes(&mut self, id: SubscriptionId) {
+        let Some(subscriber) = self.subscribers.get(&id) else { return };
+        let route = Arc::clone(&subscriber.route);
+        let created = route.subscription.meta.created_at;
+        let numbers: Vec<u32> =
+            self.parts.iter().filter(|(_, part)| route.admits_topic(&part.topic.topic.name)).map(|(number, _)| *number).collect();
+        for number in numbers {
+            let Some(part) = self.parts.get(&number) else { continue };
+            let bounds = part.topic.log.bounds(part.partition);
+            let since = match route.subscription.spec.start {
+                Start::Earliest => {
+                    self.start_at(id, number, bounds.start);
+                    continue;
+                }
+                Start::At(time) => time,
+                // "The next event" is the next one after the subscription was made, also when this node hears of it later.
+                Start::Latest => created,
+            };
+            if part.fed == bounds.end && (bounds.end == bounds.start || part.last_at < since) {
+                self.start_at(id, number, bounds.end);
+                continue;
+            }
+            let placeholder = Lane::new(Mode::Lagging { next: u64::MAX, reading: true });
+            let (log, partition) = (Arc::clone(&part.topic.log), part.partition);
+            if let Some(subscriber) = self.subscribers.get_mut(&id) {
+                subscriber.lanes.insert(LaneKey { part: number, replay: None }, placeholder);
+            }
+            self.starting += 1;
+            self.work.push(Box::pin(async move {
+                let offset = log.offset_at(partition, since).await.unwrap_or_else(|error| {
+                    tracing::error!(%error, subscription = %id, "the start cannot be found; the subscription starts at the beginning");
+                    log.bounds(partition).start
+                });
+                Done::Start { subscription: id, part: number, offset }
+            }));
+        }
+        let incarnation = route.subscription.meta.incarnation;
+        let topic: TopicName = SEEN.parse().expect("a name");
+        self.outbox.put_start(StartRow { subscription: id, topic, incarnation, offsets: Vec::new() });
+        self.checkpoint_soon();
+    }
+
+    pub(super) fn on_start(&mut self, id: SubscriptionId, number: u32, offset: u64) {
+        self.starting = self.starting.saturating_sub(1);
+        self.start_at(id, number, offset);
+        self.look_at(id);
+    }
+
+    fn start_at(&mut self, id: SubscriptionId, number: u32, offset: u64) {
+        let key = LaneKey { part: number, replay: None };
+        let (Some(part), Some(subscriber)) = (self.parts.get(&number), self.subscribers.get_mut(&id)) else { return };
+        let mode = if offset >= part.fed { Mode::Tailing { from: offset } } else { Mode::Lagging { next: offset, reading: false } };
+        if matches!(mode, Mode::Lagging { .. }) {
+            self.context.metrics.lagging.increment(1.0);
+        }
+        let lane = Lane::new(mode);
+        if lane.is_idle(part.fed) {
+            subscriber.lanes.remove(&key);
+        } else {
+            subscriber.lanes.insert(key, lane);
+            self.dirty_lanes.insert((id, key));
+        }
+    }
+
+    /// A subscription that does not deliver keeps its place: its lanes stop where they are, on every partition it may read.
+    fn hold_place(&mut self, id: SubscriptionId) {
+        let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
+        for (number, part) in &self.parts {
+            if !subscriber.route.admits_topic(&part.topic.topic.name) {
+                continue;
+            }
+            let key = LaneKey { part: *number, replay: None };
+            let lane = subscriber.lanes.entry(key).or_insert_with(|| Lane::new(Mode::Tailing { from: part.fed }));
+            if matches!(lane.mode, Mode::Tailing { .. }) {
+                lane.mode = Mode::Lagging { next: lane.seen(part.fed), reading: false };
+                lane.dirty = true;
+                self.context.metrics.lagging.increment(1.0);
+                self.dirty_lanes.insert((id, key));
+            }
+        }
+        self.checkpoint_soon();
+    }
+
+    fn remove_subscriber(&mut self, id: SubscriptionId) {
+        let Some(subscriber) = self.subscribers.remove(&id) else { return };
+        self.context.metrics.in_flight.decrement(f64::from(subscriber.in_flight));
+        let held: usize = subscriber.lanes.values().flat_map(|lane| &lane.queue).map(|stored| super::lane::weight(stored)).sum();
+        self.tail_bytes = self.tail_bytes.saturating_sub(held);
+        self.dirty_lanes.retain(|(owner, _)| *owner != id);
+        if let Some(at) = subscriber.wake {
+            self.wakes.remove(&(at, id));
+        }
+        self.removed.push(id);
+        self.checkpoint_soon();
+    }
+}
+
+/// Whether the topic is still the one that the table has.
+fn is_current(table: &Table, topic: &TopicRoute) -> bool {
+    let now = table.topics.get(&topic.topic.name);
+    now.is_some_and(|now| now.topic.meta.incarnation == topic.topic.meta.incarnation)
+}

@@ -1,0 +1,298 @@
+//! Arguments of the verbs on resources, one enum a noun.
+
+use clap::{Args, Subcommand};
+
+/// `topic`.
+#[derive(Debug, Subcommand)]
+pub enum TopicVerb {
+    /// Make or change a topic.
+    Put(Box<TopicPut>),
+    /// Show one.
+    Get {
+        #[doc = "Its name."]
+        name: String,
+    },
+    /// Show all.
+    List,
+    /// Delete one.
+    Delete {
+        #[doc = "Its name."]
+        name: String,
+    },
+}
+
+/// `topic put`. Flags win over the file.
+#[derive(Debug, Args)]
+pub struct TopicPut {
+    /// Its name.
+    pub name: String,
+    /// The body, JSON or YAML; `-` is standard input.
+    #[arg(long)]
+    pub file: Option<String>,
+    /// Number of partitions.
+    #[arg(long)]
+    pub partitions: Option<u32>,
+    /// A schema that events must hold to; may be repeated.
+    #[arg(long)]
+    pub schema: Vec<String>,
+    /// Refuse events that name no schema.
+    #[arg(long)]
+    pub schema_required: bool,
+    /// `reject` or `dead_letter`.
+    #[arg(long)]
+    pub on_refusal: Option<String>,
+    /// `none`, `log` or `sync`.
+    #[arg(long)]
+    pub durability: Option<String>,
+    /// Time to live, `24h`.
+    #[arg(long)]
+    pub ttl: Option<String>,
+    /// Age after which events are dropped, `7d`.
+    #[arg(long)]
+    pub retention_age: Option<String>,
+    /// Size above which the oldest events are dropped, `10GiB`.
+    #[arg(long)]
+    pub retention_bytes: Option<String>,
+    /// Window for duplicates, `10m`.
+    #[arg(long)]
+    pub dedup_window: Option<String>,
+    /// Do not wait until all nodes know.
+    #[arg(long)]
+    pub no_wait: bool,
+}
+
+/// `schema`.
+#[derive(Debug, Subcommand)]
+pub enum SchemaVerb {
+    /// Register a version.
+    Add(SchemaAdd),
+    /// Show a schema, or one version of it.
+    Get {
+        #[doc = "Its name."]
+        name: String,
+        #[doc = "A version's number, or `latest`."]
+        version: Option<String>,
+    },
+    /// Show all.
+    List,
+    /// Say whether a version would be accepted; exit 1 when not.
+    Check {
+        #[command(flatten)]
+        add: SchemaAdd,
+        /// Also validate so many stored events.
+        #[arg(long)]
+        sample: Option<u32>,
+    },
+}
+
+/// `schema add` and `schema check`.
+#[derive(Debug, Args)]
+pub struct SchemaAdd {
+    /// Its name.
+    pub name: String,
+    /// The JSON Schema, or a body with it as `schema`; JSON or YAML; `-` is standard input.
+    #[arg(long)]
+    pub file: String,
+    /// Time to live of its events.
+    #[arg(long)]
+    pub ttl: Option<String>,
+    /// `none`, `log` or `sync`.
+    #[arg(long)]
+    pub durability: Option<String>,
+    /// `allow` or `never`.
+    #[arg(long)]
+    pub dead_letter: Option<String>,
+    /// `reject` or `dead_letter`.
+    #[arg(long)]
+    pub on_refusal: Option<String>,
+    /// Let `format` assert.
+    #[arg(long)]
+    pub assert_formats: bool,
+    /// Do not wait until all nodes know.
+    #[arg(long)]
+    pub no_wait: bool,
+}
+
+/// `subscription`. `ID` may also be a subscription's name.
+#[derive(Debug, Subcommand)]
+pub enum SubscriptionVerb {
+    /// Make one.
+    Create(Box<SubscriptionCreate>),
+    /// Show one.
+    Get {
+        #[doc = "Id or name."]
+        id: String,
+    },
+    /// Show all.
+    List,
+    /// Delete one.
+    Delete {
+        #[doc = "Id or name."]
+        id: String,
+        #[doc = "Do not wait until all nodes know."]
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Stop delivering.
+    Pause {
+        #[doc = "Id or name."]
+        id: String,
+        #[doc = "Do not wait until all nodes know."]
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Deliver again.
+    Resume {
+        #[doc = "Id or name."]
+        id: String,
+        #[doc = "Do not wait until all nodes know."]
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Send a test event to the endpoint.
+    Test {
+        #[doc = "Id or name."]
+        id: String,
+    },
+    /// Deliver a range again.
+    Replay {
+        #[doc = "Id or name."]
+        id: String,
+        #[doc = "A cursor or a time."]
+        #[arg(long)]
+        from: String,
+        #[doc = "A cursor or a time; now when left out."]
+        #[arg(long)]
+        to: Option<String>,
+    },
+    /// Make a new signing secret and show it once.
+    RotateSecret {
+        #[doc = "Id or name."]
+        id: String,
+        #[doc = "How long the old one is used beside it."]
+        #[arg(long)]
+        overlap: Option<String>,
+    },
+}
+
+/// `subscription create`. Flags win over the file.
+#[derive(Debug, Args)]
+pub struct SubscriptionCreate {
+    /// The body, JSON or YAML; `-` is standard input.
+    #[arg(long)]
+    pub file: Option<String>,
+    /// Its name.
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Its owner.
+    #[arg(long)]
+    pub owner: Option<String>,
+    /// The topic.
+    #[arg(long)]
+    pub topic: Option<String>,
+    /// A CESQL expression; may be repeated, all must hold.
+    #[arg(long)]
+    pub sql: Vec<String>,
+    /// The endpoint.
+    #[arg(long)]
+    pub url: Option<String>,
+    /// `binary`, `structured`, `batch` or `data`.
+    #[arg(long)]
+    pub format: Option<String>,
+    /// Time for one attempt, `10s`.
+    #[arg(long)]
+    pub timeout: Option<String>,
+    /// `whsec_…`; made when left out.
+    #[arg(long)]
+    pub secret: Option<String>,
+    /// `key` keeps the order of events of one key.
+    #[arg(long)]
+    pub ordering: Option<String>,
+    /// Deliveries in flight.
+    #[arg(long)]
+    pub in_flight: Option<u32>,
+    /// Deliveries a second.
+    #[arg(long)]
+    pub rate: Option<u32>,
+    /// `latest`, `earliest` or a cursor.
+    #[arg(long)]
+    pub start: Option<String>,
+    /// Do not wait until all nodes know.
+    #[arg(long)]
+    pub no_wait: bool,
+}
+
+/// `dead-letter`.
+#[derive(Debug, Subcommand)]
+pub enum DeadLetterVerb {
+    /// Show them.
+    List(DeadLetterFilter),
+    /// Show one.
+    Get {
+        #[doc = "Its id."]
+        id: String,
+    },
+    /// Deliver again: one, or all that the filter takes.
+    Retry {
+        #[doc = "Its id."]
+        id: Option<String>,
+        #[command(flatten)]
+        filter: DeadLetterFilter,
+    },
+    /// Remove: one, or all that the filter takes.
+    Purge {
+        #[doc = "Its id."]
+        id: Option<String>,
+        #[command(flatten)]
+        filter: DeadLetterFilter,
+    },
+}
+
+/// Which dead letters.
+#[derive(Debug, Args)]
+pub struct DeadLetterFilter {
+    /// Of this topic.
+    #[arg(long)]
+    pub topic: Option<String>,
+    /// Of this subscription.
+    #[arg(long)]
+    pub subscription: Option<String>,
+    /// With this reason.
+    #[arg(long)]
+    pub reason: Option<String>,
+    /// All; needed to retry or purge without any other filter.
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// `delivery`.
+#[derive(Debug, Subcommand)]
+pub enum DeliveryVerb {
+    /// Show them.
+    List {
+        #[doc = "Of this subscription."]
+        #[arg(long)]
+        subscription: Option<String>,
+        #[doc = "Of this topic."]
+        #[arg(long)]
+        topic: Option<String>,
+        #[doc = "In this state."]
+        #[arg(long)]
+        status: Option<String>,
+        #[doc = "Of this event."]
+        #[arg(long)]
+        event_id: Option<String>,
+    },
+    /// Show one with its attempts.
+    Get {
+        #[doc = "Its id."]
+        id: String,
+    },
+}
+
+/// `node`.
+#[derive(Debug, Subcommand)]
+pub enum NodeVerb {
+    /// Show them with what they have acknowledged.
+    List,
+}

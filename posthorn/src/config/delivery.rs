@@ -1,0 +1,72 @@
+//! The section `delivery` of the configuration.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use posthorn_domain::units::{Dur, Size};
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::raw::section;
+
+section!(
+    /// Sending to endpoints.
+    Delivery {
+        /// Guarded ranges (private, loopback, link-local, metadata…) that endpoints may be in all the same. Default none.
+        #[schemars(with = "Vec<String>")]
+        allow_cidrs: Vec<IpNet> = Vec::new(),
+        /// Whether plain http targets are allowed: `true`, `false`, or null for only those in `allow_cidrs`. Default null.
+        allow_http: Option<bool> = None,
+        /// Bytes of an endpoint's answer that are read. Default `64KiB`.
+        max_response_bytes: Size = Size::from_bytes(64 << 10),
+        /// Total time of one attempt where the subscription does not say. Default `15s`.
+        timeout: Dur = Dur::from_secs(15),
+        /// Connections to one endpoint. Default 64.
+        max_connections_per_endpoint: usize = 64,
+        /// Deliveries in flight of one subscription, whatever it asks for. Default 64.
+        max_in_flight_per_subscription: usize = 64,
+        /// Time after which an idle connection is closed. Default `60s`.
+        idle_timeout: Dur = Dur::from_secs(60),
+        /// Age at which a connection is used no more. Default `10m`.
+        connection_max_age: Dur = Dur::from_secs(600),
+        /// Bytes of fresh events that are kept in memory for lanes that keep up. Default `64MiB`.
+        max_tail_bytes: Size = Size::from_mib(64),
+        /// Events that wait in memory for one subscription on one partition. Default 1024.
+        max_lane_events: usize = 1024,
+        /// How often delivery positions are written; a crash repeats at most that much. Default `100ms`.
+        checkpoint_interval: Dur = Dur::from_millis(100),
+        /// Name servers, `IP` or `IP:port`. Default: those of the system.
+        #[schemars(with = "Vec<String>")]
+        dns_servers: Vec<DnsServer> = Vec::new(),
+        /// PEM file of certificate authorities that are trusted besides the system's. Default none.
+        extra_ca_file: Option<PathBuf> = None,
+        /// The record of attempts.
+        attempts: Attempts = Attempts::default(),
+        /// How long dead letters are kept. Default `30d`.
+        dead_letter_max_age: Dur = Dur::from_secs(30 * 86_400),
+    }
+);
+
+section!(
+    /// The record of attempts.
+    Attempts {
+        /// Bytes that it may take. Default `256MiB`.
+        max_bytes: Size = Size::from_mib(256),
+        /// Age at which it is dropped. Default `7d`.
+        max_age: Dur = Dur::from_secs(7 * 86_400),
+    }
+);
+
+/// The address of a name server; port 53 when none is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct DnsServer(pub SocketAddr);
+
+impl<'de> Deserialize<'de> for DnsServer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let address = text.parse::<SocketAddr>().ok().or_else(|| text.parse::<IpAddr>().ok().map(|ip| (ip, 53).into()));
+        address.map(Self).ok_or_else(|| serde::de::Error::custom(format!("`{text}` is neither an IP address nor IP:port")))
+    }
+}

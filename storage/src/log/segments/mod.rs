@@ -1,0 +1,207 @@
+//! The topic log in segment files of this node: `{dir}/{topic}/meta.json` and `{dir}/{topic}/{partition}/{base:020}.seg` with `.idx`
+//! ([`frame`] has the format). Appends gather for each partition; a few threads write what has gathered as one batch, sync it
+//! once if any record asks for it, and gather the next meanwhile.
+
+pub mod disk;
+mod flush;
+mod frame;
+mod index;
+mod meta;
+mod partition;
+mod read;
+mod recover;
+mod scan;
+mod segment;
+mod shared;
+mod topic;
+
+use std::collections::HashMap;
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use parking_lot::{Mutex, RwLock};
+use posthorn_domain::names::TopicName;
+use posthorn_domain::time::Time;
+
+use self::disk::{Disk, RealDisk};
+use self::meta::Meta;
+use self::partition::{Partition, TopicInfo};
+use self::shared::{Shared, io_error};
+use self::topic::SegmentTopic;
+use super::{Health, Log, LogError, TailSink, TopicLog, TopicSettings};
+
+pub use self::recover::{Cut, Recovery};
+pub use self::shared::{Config, METRIC_DAMAGE, OnDamage};
+
+/// All topics in one folder. Dropping it writes what waits.
+pub struct SegmentLog {
+    dir: PathBuf,
+    shared: Arc<Shared>,
+    topics: RwLock<HashMap<TopicName, Arc<SegmentTopic>>>,
+    opening: Mutex<()>,
+    flushers: Vec<JoinHandle<()>>,
+    _lock: File,
+}
+
+impl SegmentLog {
+    /// Opens the folder and recovers every topic in it. Blocks.
+    pub fn open(dir: &Path, config: Config, sink: Arc<dyn TailSink>) -> Result<(Self, Recovery), LogError> {
+        Self::open_on(Arc::new(RealDisk), dir, config, sink)
+    }
+
+    /// The same on another [`Disk`], for tests.
+    #[doc(hidden)]
+    pub fn open_on(disk: Arc<dyn Disk>, dir: &Path, config: Config, sink: Arc<dyn TailSink>) -> Result<(Self, Recovery), LogError> {
+        fs::create_dir_all(dir).map_err(|error| io_error(dir, &error))?;
+        let lock = lock(dir)?;
+        let shared = Arc::new(Shared::new(config, disk, sink));
+        let mut report = Recovery::default();
+        let mut topics = HashMap::new();
+        for entry in fs::read_dir(dir).map_err(|error| io_error(dir, &error))? {
+            let path = entry.map_err(|error| io_error(dir, &error))?.path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if name.starts_with(REMOVED) {
+                fs::remove_dir_all(&path).map_err(|error| io_error(&path, &error))?;
+            } else if let (true, Ok(name)) = (path.join("meta.json").exists(), name.parse::<TopicName>()) {
+                topics.insert(name.clone(), load(&shared, &path, name, &mut report)?);
+            }
+        }
+        let mut flushers = Vec::new();
+        for number in 0..shared.config.flushers.max(1) {
+            let shared = shared.clone();
+            let thread = std::thread::Builder::new().name(format!("log-{number}")).spawn(move || flush::run(&shared));
+            flushers.push(thread.map_err(|error| io_error(dir, &error))?);
+        }
+        Ok((Self { dir: dir.into(), shared, topics: RwLock::new(topics), opening: Mutex::new(()), flushers, _lock: lock }, report))
+    }
+
+    /// Deletes what retention allows; to be called from time to time. Blocks.
+    pub fn enforce_retention(&self, now: Time) {
+        let topics: Vec<_> = self.topics.read().values().cloned().collect();
+        topics.iter().for_each(|topic| topic.retain(now));
+    }
+
+    fn make(&self, name: &TopicName, settings: TopicSettings) -> Result<Arc<SegmentTopic>, LogError> {
+        let dir = self.dir.join(name.as_str());
+        let meta = Meta::new(settings.incarnation, settings.partitions);
+        let made = fs::create_dir_all(&dir).and_then(|()| meta.store(&dir)).and_then(|()| self.shared.disk.sync_dir(&self.dir));
+        made.map_err(|error| io_error(&dir, &error))?;
+        load(&self.shared, &dir, name.clone(), &mut Recovery::default())
+    }
+
+    fn grow(&self, topic: &SegmentTopic, wanted: u32) -> Result<(), LogError> {
+        let have = u32::try_from(topic.partitions.read().len()).unwrap_or(u32::MAX);
+        if wanted < have {
+            return Err(LogError::FewerPartitions { have, wanted });
+        }
+        if wanted > have {
+            let mut meta = Meta::load(&topic.info.dir).map_err(|error| io_error(&topic.info.dir, &error))?;
+            meta.partitions = wanted;
+            meta.store(&topic.info.dir).map_err(|error| io_error(&topic.info.dir, &error))?;
+            let mut added = Vec::new();
+            for number in have..wanted {
+                added.push(load_partition(&self.shared, &topic.info, number, &mut Recovery::default())?);
+            }
+            topic.info.settings.lock().partitions = wanted;
+            topic.partitions.write().extend(added);
+        }
+        Ok(())
+    }
+
+    /// Takes the name away first, so that a crash leaves nothing that looks like a topic.
+    fn wipe(&self, name: &TopicName) -> Result<(), LogError> {
+        let Some(topic) = self.topics.write().remove(name) else { return Ok(()) };
+        topic.retire();
+        let dir = &topic.info.dir;
+        let away = self.dir.join(format!("{REMOVED}{}-{name}", topic.info.incarnation));
+        let gone = fs::rename(dir, &away).and_then(|()| self.shared.disk.sync_dir(&self.dir)).and_then(|()| fs::remove_dir_all(&away));
+        gone.map_err(|error| io_error(dir, &error))
+    }
+}
+
+impl Log for SegmentLog {
+    fn open(&self, topic: &TopicName, settings: TopicSettings) -> Result<Arc<dyn TopicLog>, LogError> {
+        let _opening = self.opening.lock();
+        let old = self.topics.read().get(topic).cloned();
+        if let Some(old) = old {
+            if old.info.incarnation == settings.incarnation {
+                self.grow(&old, settings.partitions)?;
+                old.set_retention(settings);
+                return Ok(old);
+            }
+            self.wipe(topic)?;
+        }
+        let made = self.make(topic, settings)?;
+        made.set_retention(settings);
+        self.topics.write().insert(topic.clone(), made.clone());
+        Ok(made)
+    }
+
+    fn remove(&self, topic: &TopicName) -> Result<(), LogError> {
+        let _opening = self.opening.lock();
+        self.wipe(topic)
+    }
+
+    fn topics(&self) -> Vec<(TopicName, u64)> {
+        self.topics.read().iter().map(|(name, topic)| (name.clone(), topic.info.incarnation)).collect()
+    }
+
+    fn health(&self) -> Health {
+        self.shared.health.read().clone()
+    }
+}
+
+impl Drop for SegmentLog {
+    fn drop(&mut self) {
+        self.shared.close();
+        for flusher in self.flushers.drain(..) {
+            // It catches its panics itself.
+            drop(flusher.join());
+        }
+        for topic in self.topics.read().values() {
+            for partition in topic.partitions.read().iter() {
+                // Whoever was just enqueueing is done once this lock is ours; whoever comes later sees that we are closed.
+                drop(partition.pending.lock());
+            }
+        }
+        flush::run(&self.shared);
+    }
+}
+
+const REMOVED: &str = ".removed-";
+
+fn lock(dir: &Path) -> Result<File, LogError> {
+    let path = dir.join("LOCK");
+    let file = File::create(&path).map_err(|error| io_error(&path, &error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(LogError::InUse(dir.display().to_string())),
+        Err(TryLockError::Error(error)) => Err(io_error(&path, &error)),
+    }
+}
+
+fn load(shared: &Arc<Shared>, dir: &Path, name: TopicName, report: &mut Recovery) -> Result<Arc<SegmentTopic>, LogError> {
+    let meta = Meta::load(dir).map_err(|error| io_error(&dir.join("meta.json"), &error))?;
+    let settings = TopicSettings { incarnation: meta.incarnation, partitions: meta.partitions, retention_age: None, retention_bytes: None };
+    let info = TopicInfo { name, dir: dir.into(), incarnation: meta.incarnation, salt: meta.salt, settings: Mutex::new(settings) };
+    let info = Arc::new(info);
+    let numbers = 0..meta.partitions;
+    let partitions = numbers.map(|number| load_partition(shared, &info, number, report)).collect::<Result<_, _>>()?;
+    Ok(Arc::new(SegmentTopic { shared: shared.clone(), info, partitions: RwLock::new(partitions) }))
+}
+
+fn load_partition(shared: &Arc<Shared>, info: &Arc<TopicInfo>, number: u32, report: &mut Recovery) -> Result<Arc<Partition>, LogError> {
+    let (segments, known) = recover::partition(shared, info, number, report)?;
+    Ok(Arc::new(Partition::new(shared.clone(), info.clone(), number, segments, known)))
+}
+
+/// Entry points for fuzzing.
+#[doc(hidden)]
+pub mod fuzz {
+    /// Reads any bytes as a head, a body and a segment's head: must not panic.
+    pub fn frame(bytes: &[u8]) {
+        super::scan::fuzz(bytes);
+    }
+}
