@@ -15,8 +15,8 @@ use posthorn_domain::time::Time;
 use posthorn_storage::state::DeadLetter;
 
 use super::pipeline::Submission;
-use super::schemas::{self, Refusal, Set};
 use super::qos;
+use super::schemas::{self, Refusal, Set};
 use crate::route::TopicRoute;
 
 /// What is to be done with an event.
@@ -54,7 +54,12 @@ pub(super) fn admit(submission: &Submission, default: Durability, now: Time) -> 
 }
 
 /// JSON is parsed whether or not a schema asks for it: what a receiver could misread is not taken in (interfaces §9).
-fn check_and_route(submission: &Submission, set: &Set, resolved: Result<(), Refusal>, scratch: &mut Scratch) -> Result<Box<[u32]>, Refusal> {
+fn check_and_route(
+    submission: &Submission,
+    set: &Set,
+    resolved: Result<(), Refusal>,
+    scratch: &mut Scratch,
+) -> Result<Box<[u32]>, Refusal> {
     let event = &submission.event;
     let Scratch { parser, slots } = scratch;
     if event.data_kind() == DataKind::Json {

@@ -62,7 +62,9 @@ pub fn write_outcome(outcome: &Outcome, out: &mut Vec<u8>) {
     write_json_string(topic, out);
     let rest = match outcome {
         Outcome::Accepted { partition, offset, .. } => format!(",\"partition\":{partition},\"offset\":{offset},\"status\":\"accepted\"}}"),
-        Outcome::Duplicate { partition, offset, .. } => format!(",\"partition\":{partition},\"offset\":{offset},\"status\":\"duplicate\"}}"),
+        Outcome::Duplicate { partition, offset, .. } => {
+            format!(",\"partition\":{partition},\"offset\":{offset},\"status\":\"duplicate\"}}")
+        }
         Outcome::DeadLettered { reason, .. } => format!(",\"status\":\"dead_lettered\",\"reason\":\"{reason}\"}}"),
     };
     out.extend_from_slice(rest.as_bytes());

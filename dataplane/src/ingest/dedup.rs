@@ -90,7 +90,9 @@ impl Dedup {
                     waiters.push(sender);
                     return Claimed::Pending(receiver);
                 }
-                State::Kept { first, incarnation: of, expires } if *of == incarnation && *expires > now => return Claimed::Seen(first.clone()),
+                State::Kept { first, incarnation: of, expires } if *of == incarnation && *expires > now => {
+                    return Claimed::Seen(first.clone());
+                }
                 outlived @ State::Kept { .. } => *outlived = State::Pending(Vec::new()),
             },
         }

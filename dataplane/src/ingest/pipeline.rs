@@ -259,13 +259,17 @@ fn dead_lettered(submission: &Submission, reason: Reason) -> Outcome {
 /// What a publisher, or a reader, hears of a topic that is not there.
 pub(crate) fn topic_unknown(name: &str) -> Problem {
     let shown: String = name.chars().take(200).collect();
-    let detail = format!("topic `{shown}` is not known to this node; make it at the control plane, or name another in the path or the attribute `topic`");
+    let detail = format!(
+        "topic `{shown}` is not known to this node; make it at the control plane, or name another in the path or the attribute `topic`"
+    );
     Problem::new(Code::TopicUnknown, detail)
 }
 
 fn of_log(error: &LogError, submission: &Submission) -> Problem {
     match error {
-        LogError::Busy => Problem::new(Code::RateLimited, "more waits to be written to the log than may; send again a little later").with_retry_after(1),
+        LogError::Busy => {
+            Problem::new(Code::RateLimited, "more waits to be written to the log than may; send again a little later").with_retry_after(1)
+        }
         LogError::Removed => topic_unknown(&submission.route.topic.name),
         LogError::Closed => Problem::new(Code::Draining, "the node is shutting down; send to another, or again").with_retry_after(2),
         error => {

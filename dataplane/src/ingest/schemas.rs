@@ -125,7 +125,8 @@ fn find(table: &Table, name: &str, version: Option<u32>) -> Result<Arc<SchemaRou
     match version {
         None => Ok(latest.clone()),
         Some(version) if version > *newest => {
-            let detail = format!("schema `{name}:{version}` is not known to this node: known up to {newest} at revision {}", table.revision);
+            let detail =
+                format!("schema `{name}:{version}` is not known to this node: known up to {newest} at revision {}", table.revision);
             let problem = Problem::new(Code::SchemaVersionUnknown, detail).with("known_up_to", *newest).with("revision", table.revision);
             Err(unknown(problem.with_retry_after(NEWER_VERSION_RETRY)))
         }

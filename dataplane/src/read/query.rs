@@ -76,9 +76,15 @@ mod tests {
         let query = Query::parse("cursor=time%3A2026-01-01T00%3A00%3A00Z&limit=7&wait=250ms").expect("valid");
         assert_eq!(query, Query { cursor: Some("time:2026-01-01T00:00:00Z".into()), limit: 7, wait: Duration::from_millis(250) });
         assert_eq!(Query::parse("").expect("valid"), Query::default());
-        for (text, name) in
-            [("limit=0", "limit"), ("limit=1001", "limit"), ("wait=61s", "wait"), ("wait=5", "wait"), ("filter=x", "filter"), ("a=1", "a"), ("limit=1&limit=2", "limit")]
-        {
+        for (text, name) in [
+            ("limit=0", "limit"),
+            ("limit=1001", "limit"),
+            ("wait=61s", "wait"),
+            ("wait=5", "wait"),
+            ("filter=x", "filter"),
+            ("a=1", "a"),
+            ("limit=1&limit=2", "limit"),
+        ] {
             let problem = Query::parse(text).expect_err(text);
             assert!(problem.detail().contains(&format!("`{name}`")), "{problem}");
         }
