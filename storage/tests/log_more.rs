@@ -12,7 +12,7 @@ use posthorn_domain::qos::Durability;
 use posthorn_domain::record::Stored;
 use posthorn_storage::log::behaviour::{Told, read_all, record, settings};
 use posthorn_storage::log::segments::{Config, SegmentLog, fuzz};
-use posthorn_storage::log::{Damage, Gap, GapReason, Log, TailSink, TopicLog};
+use posthorn_storage::log::{Damage, Gap, GapReason, Log, LogError, TailSink, TopicLog};
 use proptest::prelude::*;
 
 fn topic() -> TopicName {
@@ -104,6 +104,34 @@ async fn write_golden() {
     for n in 0..3 {
         kept.append(0, record(&n.to_string(), n), None, Durability::Sync).await.expect("kept");
     }
+}
+
+struct Panics;
+
+impl TailSink for Panics {
+    fn durable(&self, _: &TopicName, _: u32, _: Vec<Arc<Stored>>) {
+        panic!("as the test wants it");
+    }
+}
+
+#[tokio::test]
+async fn a_panic_while_flushing_poisons() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (log, kept) = open(dir.path(), Arc::new(Panics));
+    assert!(kept.append(0, record("0", 1), None, Durability::Log).await.is_err());
+    // The answer may come a moment before the health is set; the next answer cannot.
+    assert!(kept.append(0, record("1", 1), None, Durability::Log).await.is_err());
+    drop(log);
+    assert!(matches!(kept.append(0, record("2", 1), None, Durability::Log).await, Err(LogError::Poisoned { .. })));
+}
+
+#[tokio::test]
+async fn more_than_may_wait_is_refused() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let config = Config { max_pending_bytes: 10, ..Config::default() };
+    let (log, _) = SegmentLog::open(dir.path(), config, Arc::new(Told::default())).expect("opens");
+    let kept = log.open(&topic(), settings(1, 1)).expect("opens");
+    assert_eq!(kept.append(0, record("0", 1), None, Durability::Log).await, Err(LogError::Busy));
 }
 
 proptest! {
