@@ -138,7 +138,7 @@ impl Pipeline {
                 Stage::Letter { kept, answer, .. } => return kept.await.map(|()| answer).map_err(|error| not_kept(&error)),
                 Stage::Waiting(first, submission) => {
                     // Either way it says only that there is an outcome now.
-                    drop(first.await);
+                    first.await.ok();
                     stage = self.submit(*submission).0;
                 }
             }

@@ -67,9 +67,11 @@ fn contains(set: &Set, route: &Arc<SchemaRoute>) -> bool {
     set.iter().any(|known| Arc::ptr_eq(known, route))
 }
 
+type Named<'a> = SmallVec<[(&'a str, Option<u32>); 4]>;
+
 /// The names in `schemas` and `dataschema`, with versions where they are given.
-fn named<'a>(table: &'a Table, event: &'a Event) -> Result<SmallVec<[(&'a str, Option<u32>); 4]>, Refusal> {
-    let mut named = SmallVec::new();
+fn named<'a>(table: &'a Table, event: &'a Event) -> Result<Named<'a>, Refusal> {
+    let mut named = Named::new();
     for item in event.get("schemas").unwrap_or_default().split_ascii_whitespace() {
         named.push(item_of_list(item)?);
     }

@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hyper::service::service_fn;
@@ -15,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::accept::Accepted;
+use super::activity::{Activity, Running};
 use super::door::Door;
 use crate::config;
 
@@ -62,8 +62,7 @@ pub async fn serve_connection(stream: TcpStream, door: Arc<Door>, shutdown: Canc
         let (door, running) = (door.clone(), Running::new(&seen));
         async move {
             let response = door.answer(request).await;
-            drop(running);
-            Ok::<_, Infallible>(response)
+            Ok::<_, Infallible>(response.map(|body| body.holding(running)))
         }
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
@@ -106,43 +105,4 @@ fn builder(config: &config::Http) -> Builder<TokioExecutor> {
         .keep_alive_interval(H2_PING)
         .keep_alive_timeout(H2_PING);
     builder
-}
-
-/// What a connection has been doing: the library itself waits for the first bytes, and for an HTTP/2 request, without end.
-#[derive(Default)]
-struct Activity {
-    requests: AtomicU64,
-    running: AtomicUsize,
-}
-
-/// A request that is being answered.
-struct Running(Arc<Activity>);
-
-impl Running {
-    fn new(activity: &Arc<Activity>) -> Self {
-        activity.requests.fetch_add(1, Ordering::Relaxed);
-        activity.running.fetch_add(1, Ordering::Relaxed);
-        Self(activity.clone())
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.running.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Activity {
-    /// Resolves once a whole `span` has passed without a request.
-    async fn idle(&self, span: Duration) {
-        let mut before = self.requests.load(Ordering::Relaxed);
-        loop {
-            tokio::time::sleep(span).await;
-            let now = self.requests.load(Ordering::Relaxed);
-            if now == before && self.running.load(Ordering::Relaxed) == 0 {
-                return;
-            }
-            before = now;
-        }
-    }
 }

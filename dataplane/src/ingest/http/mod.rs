@@ -6,6 +6,7 @@
 //! [`accept_loop`] runs once, [`shard_http`] once a shard; all share one [`Door`].
 
 mod accept;
+mod activity;
 mod body;
 mod caller;
 mod connection;

@@ -12,8 +12,14 @@ use http_body::{Frame, SizeHint};
 use posthorn_domain::problem::{Code, Problem};
 use serde::Serialize;
 
+use super::activity::Running;
+
 /// The body of an answer.
-pub struct Body(Kind);
+pub struct Body {
+    kind: Kind,
+    /// Tells the connection that it is still in use.
+    _running: Option<Running>,
+}
 
 enum Kind {
     Whole(Bytes),
@@ -23,12 +29,17 @@ enum Kind {
 impl Body {
     /// All of it.
     pub fn whole(bytes: impl Into<Bytes>) -> Self {
-        Self(Kind::Whole(bytes.into()))
+        Self { kind: Kind::Whole(bytes.into()), _running: None }
+    }
+
+    /// The same, and the connection counts as used until it is gone.
+    pub(super) fn holding(self, running: Running) -> Self {
+        Self { _running: Some(running), ..self }
     }
 
     /// As it comes.
     pub fn stream(stream: impl Stream<Item = Bytes> + Send + 'static) -> Self {
-        Self(Kind::Stream(Box::pin(stream)))
+        Self { kind: Kind::Stream(Box::pin(stream)), _running: None }
     }
 }
 
@@ -37,7 +48,7 @@ impl http_body::Body for Body {
     type Error = Infallible;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        match &mut self.0 {
+        match &mut self.kind {
             Kind::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Kind::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Kind::Stream(stream) => stream.as_mut().poll_next(context).map(|next| next.map(|bytes| Ok(Frame::data(bytes)))),
@@ -45,11 +56,11 @@ impl http_body::Body for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(&self.0, Kind::Whole(bytes) if bytes.is_empty())
+        matches!(&self.kind, Kind::Whole(bytes) if bytes.is_empty())
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.0 {
+        match &self.kind {
             Kind::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Stream(_) => SizeHint::default(),
         }
