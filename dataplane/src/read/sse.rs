@@ -22,6 +22,7 @@ pub fn stream(session: Session) -> impl Stream<Item = Bytes> + Send {
             return None;
         }
         match session.next(PAGE, KEEP_ALIVE).await {
+            Ok(slice) if slice.entries.is_empty() && session.is_over() => None,
             Ok(slice) if slice.entries.is_empty() => Some((Bytes::from_static(b": keep-alive\n\n"), Some(session))),
             Ok(slice) => Some((chunk(&slice.entries), Some(session))),
             Err(problem) => Some((last(&problem), None)),
