@@ -39,7 +39,9 @@ async fn of_many_at_once_one_is_kept() {
 #[tokio::test]
 async fn an_idempotency_key_stands_in_for_source_and_id() {
     let node = node().await;
-    let post = async |id: &str, key: &str| node.post("/v1/events", &[STRUCTURED, ("idempotency-key", key)], event(id, json!({})).to_string()).await;
+    let post = async |id: &str, key: &str| {
+        node.post("/v1/events", &[STRUCTURED, ("idempotency-key", key)], event(id, json!({})).to_string()).await
+    };
     assert_eq!(post("1", "\"k\"").await.status, 202);
     let again = post("2", "k").await;
     assert_eq!((again.status, &again.json()["id"]), (200, &json!("1")));

@@ -24,7 +24,8 @@ async fn raw(node: &Node, text: &str) -> String {
 async fn too_large_is_413_at_every_door() {
     let mut node = Node::with(http_limits(), config::Ingest { max_event_bytes: 1000, max_batch_events: 2, ..ingest_limits() }).await;
     node.topic("orders", json!({}));
-    let announced = raw(&node, "POST /v1/topics/orders/events HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 1001\r\n\r\n").await;
+    let announced =
+        raw(&node, "POST /v1/topics/orders/events HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 1001\r\n\r\n").await;
     assert!(announced.starts_with("HTTP/1.1 413"), "{announced}");
     let chunk = "a".repeat(0x800);
     let head = "POST /v1/topics/orders/events HTTP/1.1\r\nhost: x\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n";
@@ -40,9 +41,11 @@ async fn too_large_is_413_at_every_door() {
 #[tokio::test]
 async fn media_types_and_encodings_that_are_not_spoken_are_415() {
     let node = Node::start().await;
-    for headers in
-        [[("content-type", "application/cloudevents+xml"), ("x", "y")], [("content-encoding", "gzip"), STRUCTURED], [("content-encoding", "identity, br"), STRUCTURED]]
-    {
+    for headers in [
+        [("content-type", "application/cloudevents+xml"), ("x", "y")],
+        [("content-encoding", "gzip"), STRUCTURED],
+        [("content-encoding", "identity, br"), STRUCTURED],
+    ] {
         assert_eq!(node.post("/v1/events", &headers, "x").await.problem(), (415, "unsupported-media-type".into()));
     }
 }

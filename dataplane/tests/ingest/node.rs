@@ -126,7 +126,8 @@ impl Node {
         let (metrics, clock, shutdown) = (IngestMetrics::default(), Clock::system(), CancellationToken::new());
         let dedup = Dedup::new(ingest.dedup_max_entries, metrics.clone());
         let letters = Arc::new(Letters(state.clone()));
-        let parts = Parts { live: live.clone(), dedup: dedup.clone(), letters, clock: clock.clone(), config: ingest, metrics: metrics.clone() };
+        let parts =
+            Parts { live: live.clone(), dedup: dedup.clone(), letters, clock: clock.clone(), config: ingest, metrics: metrics.clone() };
         let pipeline = Arc::new(Pipeline::new(parts));
         let reader = Reader::new(live.clone(), tail, shutdown.clone());
         let max_connections = http.max_connections;
@@ -145,7 +146,8 @@ impl Node {
     /// Puts resources in force, as a control plane would.
     pub(crate) fn put(&mut self, resources: &[(ResourceKey, Value)]) {
         self.revision += 1;
-        let make = |document: &Value| Resource { revision: self.revision, incarnation: 1, document: document.clone(), secrets: BTreeMap::new() };
+        let make =
+            |document: &Value| Resource { revision: self.revision, incarnation: 1, document: document.clone(), secrets: BTreeMap::new() };
         let changed = resources.iter().map(|(key, document)| (key.clone(), make(document))).collect();
         let delta = Delta { revision: self.revision, changed, removed: Vec::new() };
         let applied = self.builder.apply(&self.live.snapshot(), &delta);

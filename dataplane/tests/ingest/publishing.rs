@@ -20,7 +20,9 @@ async fn node() -> Node {
 async fn the_three_modes_keep_the_same_bytes() {
     let node = node().await;
     let data = "{ \"a\" :\t1.50,\"b\":\"\\u00e9\" }";
-    let whole = |id: &str| format!(r#"{{"specversion":"1.0","id":"{id}","source":"/s","type":"t","datacontenttype":"application/json","data":{data}}}"#);
+    let whole = |id: &str| {
+        format!(r#"{{"specversion":"1.0","id":"{id}","source":"/s","type":"t","datacontenttype":"application/json","data":{data}}}"#)
+    };
     let path = "/v1/topics/orders/events";
     let binary = node.post(path, &BINARY, data).await;
     assert_eq!(binary.status, 202);
@@ -84,9 +86,9 @@ async fn what_is_no_event_or_no_json_is_told() {
         let detail = answer.json()["detail"].as_str().unwrap().to_owned();
         assert!(detail.contains(hint), "{detail}");
     }
-    let bad = node.publish("1", json!({"durability": "disk"})).await;
+    let bad = node.publish("2", json!({"durability": "disk"})).await;
     assert_eq!(bad.problem(), (400, "invalid-event".into()));
-    let late = node.publish("1", json!({"expirytime": "2020-01-01T00:00:00Z"})).await;
+    let late = node.publish("3", json!({"expirytime": "2020-01-01T00:00:00Z"})).await;
     assert_eq!(late.problem(), (422, "expired".into()));
 }
 
