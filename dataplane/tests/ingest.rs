@@ -3,6 +3,8 @@
 
 #[path = "ingest/duplicates.rs"]
 mod duplicates;
+#[path = "ingest/faults.rs"]
+mod faults;
 #[path = "ingest/limits.rs"]
 mod limits;
 #[path = "ingest/node.rs"]

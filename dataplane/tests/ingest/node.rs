@@ -22,6 +22,7 @@ use posthorn_domain::qos::Durability;
 use posthorn_domain::record::Stored;
 use posthorn_domain::snapshot::{Delta, Resource, ResourceKey};
 use posthorn_storage::log::TailSink;
+use posthorn_storage::log::segments::disk::{Disk, RealDisk};
 use posthorn_storage::log::segments::{Config, SegmentLog};
 use posthorn_storage::state::embedded::Embedded;
 use posthorn_storage::state::{Batch, DeadLetter, DeadLetterFilter, State};
@@ -118,8 +119,12 @@ impl Node {
     }
 
     pub(crate) async fn on(dir: TempDir, http: config::Http, ingest: config::Ingest, log: Config) -> Self {
+        Self::on_disk(Arc::new(RealDisk), dir, http, ingest, log).await
+    }
+
+    pub(crate) async fn on_disk(disk: Arc<dyn Disk>, dir: TempDir, http: config::Http, ingest: config::Ingest, log: Config) -> Self {
         let tail = TailNotify::new();
-        let (log, _) = SegmentLog::open(&dir.path().join("log"), log, Arc::new(Tail(tail.clone()))).unwrap();
+        let (log, _) = SegmentLog::open_on(disk, &dir.path().join("log"), log, Arc::new(Tail(tail.clone()))).unwrap();
         let log = Arc::new(log);
         let state = Arc::new(Embedded::open(&dir.path().join("state")).unwrap());
         let live = Live::new(Arc::new(Table::default()));
