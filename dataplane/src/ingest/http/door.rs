@@ -1,0 +1,78 @@
+//! From a request to its answer.
+
+use std::sync::Arc;
+
+use http::{Method, Request, Response};
+use hyper::body::Incoming;
+use posthorn_domain::clock::Clock;
+use posthorn_domain::problem::{Code, Problem};
+
+use super::body::Budget;
+use super::caller::authenticate;
+use super::reply::{self, Body};
+use super::routes::Route;
+use super::{publish, reading, schemas};
+use crate::config;
+use crate::ingest::Pipeline;
+use crate::read::Reader;
+use crate::route::Live;
+
+/// All that answers need; one for all shards.
+pub struct Door {
+    pub(super) pipeline: Arc<Pipeline>,
+    pub(super) reader: Reader,
+    pub(super) live: Live,
+    pub(super) config: config::Http,
+    pub(super) budget: Budget,
+    pub(super) clock: Clock,
+}
+
+impl Door {
+    /// A door before this pipeline and this reader.
+    pub fn new(pipeline: Arc<Pipeline>, reader: Reader, live: Live, config: config::Http, clock: Clock) -> Arc<Self> {
+        let budget = Budget::new(pipeline.config().max_in_flight_bytes, pipeline.metrics().clone());
+        Arc::new(Self { pipeline, reader, live, config, budget, clock })
+    }
+
+    /// Answers one request.
+    pub async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        self.try_answer(request).await.unwrap_or_else(|problem| reply::problem(&problem))
+    }
+
+    async fn try_answer(&self, request: Request<Incoming>) -> Result<Response<Body>, Problem> {
+        self.check_headers(&request)?;
+        let (parts, body) = request.into_parts();
+        let Some(route) = Route::of(parts.uri.path()) else {
+            return Err(Problem::new(Code::NotFound, "there is nothing at this path"));
+        };
+        if parts.method == Method::OPTIONS {
+            return Ok(reply::options(route.allow()));
+        }
+        let caller = authenticate(&parts)?;
+        let reads = parts.method == Method::GET || parts.method == Method::HEAD;
+        match &route {
+            Route::Events if parts.method == Method::POST => publish::publish(self, None, &caller, &parts, body).await,
+            Route::TopicEvents(topic) if parts.method == Method::POST => publish::publish(self, Some(topic), &caller, &parts, body).await,
+            Route::TopicEvents(topic) if reads => reading::read(self, topic, &parts).await,
+            Route::Source(source) if parts.method == Method::POST => {
+                let shown: String = source.chars().take(200).collect();
+                Err(Problem::new(Code::NotFound, format!("source `{shown}` is not registered")))
+            }
+            Route::Schemas if reads => schemas::list(&self.live.snapshot(), parts.uri.query()),
+            Route::Schema(name) if reads => schemas::get(&self.live.snapshot(), name),
+            Route::SchemaVersion(name, version) if reads => schemas::version(&self.live.snapshot(), name, version),
+            route => Ok(reply::not_allowed(route.allow())),
+        }
+    }
+
+    /// The HTTP library holds heads to twice this, and answers those without a body.
+    fn check_headers(&self, request: &Request<Incoming>) -> Result<(), Problem> {
+        let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+        let fields: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+        if target + fields > self.config.max_header_bytes {
+            let detail = format!("the request's head has {} bytes; at most {} are taken", target + fields, self.config.max_header_bytes);
+            return Err(Problem::new(Code::HeadersTooLarge, detail));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,68 @@
+//! Paths of the door.
+
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
+
+/// A path that there is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Route<'a> {
+    /// `/v1/events`
+    Events,
+    /// `/v1/topics/{topic}/events`
+    TopicEvents(Cow<'a, str>),
+    /// `/v1/sources/{source}`
+    Source(Cow<'a, str>),
+    /// `/v1/schemas`
+    Schemas,
+    /// `/v1/schemas/{name}`
+    Schema(Cow<'a, str>),
+    /// `/v1/schemas/{name}/versions/{n|latest}`
+    SchemaVersion(Cow<'a, str>, Cow<'a, str>),
+}
+
+impl<'a> Route<'a> {
+    /// The route of a path.
+    pub(super) fn of(path: &'a str) -> Option<Self> {
+        let mut parts = path.strip_prefix("/v1/")?.split('/');
+        let parts = [parts.next(), parts.next(), parts.next(), parts.next(), parts.next()];
+        Some(match parts {
+            [Some("events"), None, ..] => Self::Events,
+            [Some("topics"), Some(topic), Some("events"), None, ..] => Self::TopicEvents(decoded(topic)?),
+            [Some("sources"), Some(source), None, ..] => Self::Source(decoded(source)?),
+            [Some("schemas"), None, ..] => Self::Schemas,
+            [Some("schemas"), Some(name), None, ..] => Self::Schema(decoded(name)?),
+            [Some("schemas"), Some(name), Some("versions"), Some(version), None] => Self::SchemaVersion(decoded(name)?, decoded(version)?),
+            _ => return None,
+        })
+    }
+
+    /// Its methods, as `Allow` lists them.
+    pub(super) fn allow(&self) -> &'static str {
+        match self {
+            Self::Events | Self::Source(_) => "POST, OPTIONS",
+            Self::TopicEvents(_) => "GET, HEAD, POST, OPTIONS",
+            Self::Schemas | Self::Schema(_) | Self::SchemaVersion(..) => "GET, HEAD, OPTIONS",
+        }
+    }
+}
+
+fn decoded(segment: &str) -> Option<Cow<'_, str>> {
+    let text = percent_decode_str(segment).decode_utf8().ok()?;
+    (!text.is_empty()).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_told_apart() {
+        assert_eq!(Route::of("/v1/events"), Some(Route::Events));
+        assert_eq!(Route::of("/v1/topics/a%2Db/events"), Some(Route::TopicEvents("a-b".into())));
+        assert_eq!(Route::of("/v1/schemas/order/versions/3"), Some(Route::SchemaVersion("order".into(), "3".into())));
+        for path in ["/", "/v1", "/v1/", "/v1/events/", "/v1/topics//events", "/v1/topics/a", "/v1/schemas/a/versions/1/x", "/v2/events"] {
+            assert_eq!(Route::of(path), None, "{path}");
+        }
+    }
+}

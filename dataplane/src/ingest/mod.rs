@@ -1,0 +1,23 @@
+//! Taking events in, whatever door they come through: admit, check against schemas, keep, answer (DESIGN §4.1–4.3).
+//!
+//! [`Pipeline`] knows no door. [`http`] is one; others hand it [`Publish`] values just the same. It meets delivery only in
+//! the log and in the routes.
+
+mod admit;
+mod answer;
+mod dedup;
+pub mod http;
+mod key;
+mod letters;
+mod pipeline;
+mod qos;
+mod rebuild;
+mod schemas;
+
+pub use answer::{Outcome, write_outcome};
+pub use dedup::{Claim, Claimed, Dedup, First};
+pub use key::idempotency_key;
+pub use letters::DeadLetterSink;
+pub(crate) use pipeline::topic_unknown;
+pub use pipeline::{Begun, Parts, Pipeline, Publish};
+pub use rebuild::rebuild;

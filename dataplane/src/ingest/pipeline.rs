@@ -1,0 +1,285 @@
+//! One event after the other through admit, append and answer. Doors call it; it knows none of them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use compact_str::CompactString;
+use futures_util::future::BoxFuture;
+use posthorn_domain::clock::Clock;
+use posthorn_domain::event::Event;
+use posthorn_domain::ids::MessageId;
+use posthorn_domain::problem::{Code, Problem};
+use posthorn_domain::reason::Reason;
+use posthorn_storage::log::{Appending, LogError};
+use tokio::sync::oneshot;
+
+use super::admit::{Verdict, admit, id_of};
+use super::dedup::{Claim, Claimed, Dedup, First};
+use super::{DeadLetterSink, Outcome};
+use crate::config;
+use crate::route::{Live, Table, TopicRoute};
+use crate::telemetry::IngestMetrics;
+
+/// What a pipeline is made of.
+pub struct Parts {
+    /// The newest table.
+    pub live: Live,
+    /// Where duplicates are known from; one for all pipelines of a node.
+    pub dedup: Arc<Dedup>,
+    /// Where refused events go that are to be kept.
+    pub letters: Arc<dyn DeadLetterSink>,
+    /// The time.
+    pub clock: Clock,
+    /// Limits and the default durability.
+    pub config: config::Ingest,
+    /// What is counted.
+    pub metrics: IngestMetrics,
+}
+
+/// Takes events in. One serves all shards; scratch is by thread.
+pub struct Pipeline {
+    parts: Parts,
+    draining: AtomicBool,
+}
+
+/// One event to be taken in.
+pub struct Publish<'a> {
+    /// The topic that the request's path names; wins over what the event says.
+    pub topic: Option<&'a str>,
+    /// The event as it was decoded.
+    pub event: Event,
+    /// Who sends it; empty when nobody was authenticated.
+    pub publisher: &'a str,
+    /// What stands in for `source` and `id` as the key for duplicates.
+    pub idempotency_key: Option<&'a str>,
+}
+
+/// An event whose topic is known: what is needed to try it, and to try it again.
+pub(super) struct Submission {
+    pub(super) table: Arc<Table>,
+    pub(super) route: Arc<TopicRoute>,
+    /// With its `topic` set.
+    pub(super) event: Event,
+    pub(super) publisher: CompactString,
+    pub(super) idempotency_key: Option<CompactString>,
+}
+
+/// An event that was begun: its append, if there is one, is under way. [`Pipeline::finish`] waits for the outcome.
+#[must_use = "the outcome is known only at the end"]
+pub struct Begun(Stage);
+
+enum Stage {
+    Done(Result<Outcome, Problem>),
+    Appending(InFlight),
+    Letter { kept: BoxFuture<'static, Result<(), String>>, answer: Outcome, _claim: Option<Claim> },
+    Waiting(oneshot::Receiver<()>, Box<Submission>),
+}
+
+impl Pipeline {
+    /// A pipeline of these parts.
+    pub fn new(parts: Parts) -> Self {
+        Self { parts, draining: AtomicBool::new(false) }
+    }
+
+    /// From now on every event is answered with 503: the node is shutting down.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// The limits that it holds to.
+    pub fn config(&self) -> &config::Ingest {
+        &self.parts.config
+    }
+
+    /// What it counts.
+    pub fn metrics(&self) -> &IngestMetrics {
+        &self.parts.metrics
+    }
+
+    /// Takes one event in and waits for the outcome.
+    ///
+    /// # Errors
+    /// The problem that the publisher is to be told (interfaces §2).
+    pub async fn publish(&self, publish: Publish<'_>) -> Result<Outcome, Problem> {
+        let begun = self.begin(publish);
+        self.finish(begun).await
+    }
+
+    /// Does all that can be done without waiting. Begin a whole batch before finishing its first: one flush serves all.
+    pub fn begin(&self, publish: Publish<'_>) -> Begun {
+        match self.receive(publish) {
+            Ok(submission) => self.submit(submission),
+            Err(problem) => Begun(Stage::Done(Err(problem))),
+        }
+    }
+
+    /// Waits for the outcome. When the caller stops waiting, the append goes on and its duplicates are known all the same.
+    ///
+    /// # Errors
+    /// As [`Pipeline::publish`].
+    pub async fn finish(&self, begun: Begun) -> Result<Outcome, Problem> {
+        let result = self.outcome(begun).await;
+        let metrics = &self.parts.metrics;
+        match &result {
+            Ok(Outcome::Accepted { .. }) => metrics.accepted.increment(1),
+            Ok(Outcome::Duplicate { .. }) => metrics.duplicate.increment(1),
+            Ok(Outcome::DeadLettered { .. }) => metrics.dead_lettered.increment(1),
+            Err(_) => metrics.refused.increment(1),
+        }
+        result
+    }
+
+    async fn outcome(&self, begun: Begun) -> Result<Outcome, Problem> {
+        let mut stage = begun.0;
+        loop {
+            match stage {
+                Stage::Done(result) => return result,
+                Stage::Appending(in_flight) => return in_flight.outcome().await,
+                Stage::Letter { kept, answer, .. } => return kept.await.map(|()| answer).map_err(|error| not_kept(&error)),
+                Stage::Waiting(first, submission) => {
+                    // Either way it says only that there is an outcome now.
+                    first.await.ok();
+                    stage = self.submit(*submission).0;
+                }
+            }
+        }
+    }
+
+    fn receive(&self, publish: Publish<'_>) -> Result<Submission, Problem> {
+        if self.draining.load(Ordering::Relaxed) {
+            return Err(Problem::new(Code::Draining, "the node is shutting down; send to another, or again").with_retry_after(2));
+        }
+        let Publish { topic, event, publisher, idempotency_key } = publish;
+        let max = self.parts.config.max_event_bytes;
+        if event.size() > max {
+            let detail = format!("the event takes {} bytes, attributes and data; at most {max} are taken", event.size());
+            return Err(Problem::new(Code::TooLarge, detail));
+        }
+        let table = self.parts.live.snapshot();
+        let name = topic.or_else(|| event.get("topic")).unwrap_or_else(|| event.ty());
+        let route = table.topics.get(name).cloned().ok_or_else(|| topic_unknown(name))?;
+        let event = event.with_attr("topic", &route.topic.name);
+        Ok(Submission { table, route, event, publisher: publisher.into(), idempotency_key: idempotency_key.map(Into::into) })
+    }
+
+    /// The key for duplicates comes first, so that a re-send of what was accepted is answered as such whatever has changed since.
+    fn submit(&self, submission: Submission) -> Begun {
+        let now = self.parts.clock.now();
+        let spec = &submission.route.topic.spec;
+        let incarnation = submission.route.topic.meta.incarnation;
+        let mut claim = None;
+        if spec.dedup_window.millis() > 0 {
+            match self.parts.dedup.claim(submission.message_id(), incarnation, now) {
+                Claimed::Fresh(fresh) => claim = Some(fresh),
+                Claimed::Pending(first) => return Begun(Stage::Waiting(first, Box::new(submission))),
+                Claimed::Seen(first) => return Begun(Stage::Done(Ok(duplicate(&submission, first)))),
+            }
+        }
+        match admit(&submission, self.parts.config.default_durability, now) {
+            Verdict::Refuse(problem) => Begun(Stage::Done(Err(problem))),
+            Verdict::Letter(letter) => {
+                let answer = dead_lettered(&submission, letter.reason);
+                Begun(Stage::Letter { kept: self.parts.letters.put(*letter), answer, _claim: claim })
+            }
+            Verdict::Keep(record, hint) => {
+                let partition = submission.route.partition(record.key());
+                let durability = record.durability;
+                let appending = submission.route.log.append(partition, record, Some(hint), durability);
+                let clock = self.parts.clock.clone();
+                Begun(Stage::Appending(InFlight(Some(Append { appending, claim, submission, partition, clock }))))
+            }
+        }
+    }
+}
+
+impl Submission {
+    fn message_id(&self) -> MessageId {
+        match &self.idempotency_key {
+            Some(key) => MessageId::of_key(&self.route.topic.name, &self.publisher, key),
+            None => MessageId::of_event(&self.route.topic.name, &self.publisher, self.event.source(), self.event.id()),
+        }
+    }
+}
+
+/// An append whose duplicates must learn of its outcome even when the publisher has gone.
+struct InFlight(Option<Append>);
+
+struct Append {
+    appending: Appending,
+    claim: Option<Claim>,
+    submission: Submission,
+    partition: u32,
+    clock: Clock,
+}
+
+impl InFlight {
+    async fn outcome(mut self) -> Result<Outcome, Problem> {
+        let append = self.0.as_mut().expect("it is taken only here and on drop");
+        let result = (&mut append.appending).await;
+        let append = self.0.take().expect("it is taken only here and on drop");
+        append.settle(result)
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let Some(mut append) = self.0.take().filter(|append| append.claim.is_some()) else { return };
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                let result = (&mut append.appending).await;
+                drop(append.settle(result));
+            });
+        }
+    }
+}
+
+impl Append {
+    fn settle(self, result: Result<u64, LogError>) -> Result<Outcome, Problem> {
+        let Self { claim, submission, partition, clock, .. } = self;
+        let offset = result.map_err(|error| of_log(&error, &submission))?;
+        if let Some(claim) = claim {
+            let id = submission.idempotency_key.as_ref().map(|_| submission.event.id().into());
+            let topic = &submission.route.topic;
+            let now = clock.now();
+            claim.keep(topic.meta.incarnation, First { partition, offset, id }, now.after(topic.spec.dedup_window.std()), now);
+        }
+        Ok(Outcome::Accepted { id: id_of(&submission.event), topic: submission.route.topic.name.clone(), partition, offset })
+    }
+}
+
+fn duplicate(submission: &Submission, first: First) -> Outcome {
+    let id = first.id.map_or_else(|| id_of(&submission.event), Into::into);
+    Outcome::Duplicate { id, topic: submission.route.topic.name.clone(), partition: first.partition, offset: first.offset }
+}
+
+fn dead_lettered(submission: &Submission, reason: Reason) -> Outcome {
+    Outcome::DeadLettered { id: id_of(&submission.event), topic: submission.route.topic.name.clone(), reason }
+}
+
+/// What a publisher, or a reader, hears of a topic that is not there.
+pub(crate) fn topic_unknown(name: &str) -> Problem {
+    let shown: String = name.chars().take(200).collect();
+    let detail = format!(
+        "topic `{shown}` is not known to this node; make it at the control plane, or name another in the path or the attribute `topic`"
+    );
+    Problem::new(Code::TopicUnknown, detail)
+}
+
+fn of_log(error: &LogError, submission: &Submission) -> Problem {
+    match error {
+        LogError::Busy => {
+            Problem::new(Code::RateLimited, "more waits to be written to the log than may; send again a little later").with_retry_after(1)
+        }
+        LogError::Removed => topic_unknown(&submission.route.topic.name),
+        LogError::Closed => Problem::new(Code::Draining, "the node is shutting down; send to another, or again").with_retry_after(2),
+        error => {
+            tracing::warn!(topic = submission.route.topic.name.as_str(), %error, "an event could not be kept");
+            Problem::new(Code::Unavailable, "the log takes no events just now; send again later").with_retry_after(5)
+        }
+    }
+}
+
+fn not_kept(error: &str) -> Problem {
+    tracing::warn!(error, "a refused event could not be kept as a dead letter");
+    Problem::new(Code::Unavailable, "the refused event could not be kept as a dead letter; send again later").with_retry_after(5)
+}

@@ -1,0 +1,139 @@
+//! Merges partitions fairly: round-robin over those that have something, each in its own order.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use posthorn_domain::position::Cursor;
+use posthorn_domain::problem::Problem;
+use posthorn_domain::record::Stored;
+use posthorn_storage::log::{Gap, Page};
+
+use super::place::of_log;
+use crate::route::TopicRoute;
+
+/// Bytes of events in one slice, about; one event is always given.
+const MAX_BYTES: usize = 4 << 20;
+
+/// What one read of a topic gave.
+#[derive(Debug)]
+pub struct Slice {
+    /// In the order in which to show them.
+    pub entries: Vec<Entry>,
+    /// Where to read on.
+    pub cursor: Cursor,
+}
+
+/// One thing read, and the cursor behind it.
+#[derive(Debug)]
+pub struct Entry {
+    /// What it is.
+    pub item: Item,
+    /// Where to read on after it.
+    pub cursor: String,
+}
+
+/// What there is to read.
+#[derive(Debug)]
+pub enum Item {
+    /// An event.
+    Event(Arc<Stored>),
+    /// Offsets that are lost.
+    Gap {
+        /// In this partition.
+        partition: u32,
+        /// Which, and why.
+        gap: Gap,
+    },
+}
+
+enum Piece {
+    Record(Arc<Stored>),
+    Gap(Gap),
+}
+
+/// Reads at most `limit` entries and moves `cursor` behind them.
+pub(super) async fn read(route: &TopicRoute, cursor: &mut Cursor, limit: usize) -> Result<Slice, Problem> {
+    let mut entries = Vec::new();
+    let mut bytes = 0;
+    while entries.len() < limit && bytes < MAX_BYTES {
+        let mut queues = load(route, cursor, limit - entries.len(), MAX_BYTES - bytes).await?;
+        if queues.iter().all(|(_, pieces)| pieces.is_empty()) {
+            break;
+        }
+        drain(&mut queues, cursor, limit, &mut bytes, &mut entries);
+    }
+    Ok(Slice { entries, cursor: cursor.clone() })
+}
+
+/// A share of what is asked for from every partition that has something.
+async fn load(route: &TopicRoute, cursor: &mut Cursor, records: usize, bytes: usize) -> Result<Vec<(u32, VecDeque<Piece>)>, Problem> {
+    let has_more = |partition: &u32| cursor.next[*partition as usize] < route.log.bounds(*partition).end;
+    let mut partitions: Vec<u32> = (0..).take(cursor.next.len()).filter(has_more).collect();
+    let Some(count) = std::num::NonZeroUsize::new(partitions.len()) else { return Ok(Vec::new()) };
+    // Small pages must not always begin with the same partition; the sum moves on with every event read.
+    let sum = cursor.next.iter().fold(0u64, |sum, next| sum.wrapping_add(*next));
+    partitions.rotate_left(usize::try_from(sum % count.get() as u64).unwrap_or(0));
+    partitions.truncate(records);
+    let (records, bytes) = (records.div_ceil(partitions.len()), bytes.div_ceil(partitions.len()));
+    let mut queues = Vec::with_capacity(partitions.len());
+    for partition in partitions {
+        let next = &mut cursor.next[partition as usize];
+        let page = route.log.read(partition, *next, bytes, records).await.map_err(|error| of_log(route, &error))?;
+        let after = page.next;
+        let pieces = in_order(page);
+        if pieces.is_empty() {
+            // Nothing to show, yet somewhere else to read on.
+            *next = after.max(*next);
+        }
+        queues.push((partition, pieces));
+    }
+    Ok(queues)
+}
+
+fn in_order(page: Page) -> VecDeque<Piece> {
+    let mut pieces: VecDeque<Piece> = page.records.into_iter().map(Piece::Record).collect();
+    for gap in page.gaps {
+        let at = pieces.partition_point(|piece| piece.start() < gap.from);
+        pieces.insert(at, Piece::Gap(gap));
+    }
+    pieces
+}
+
+impl Piece {
+    fn start(&self) -> u64 {
+        match self {
+            Self::Record(stored) => stored.offset,
+            Self::Gap(gap) => gap.from,
+        }
+    }
+}
+
+/// One of each in turn, until there is enough. What is left over is read again next time.
+fn drain(queues: &mut [(u32, VecDeque<Piece>)], cursor: &mut Cursor, limit: usize, bytes: &mut usize, entries: &mut Vec<Entry>) {
+    loop {
+        let mut moved = false;
+        for (partition, pieces) in &mut *queues {
+            if entries.len() == limit || (*bytes >= MAX_BYTES && !entries.is_empty()) {
+                return;
+            }
+            let Some(piece) = pieces.pop_front() else { continue };
+            moved = true;
+            let next = &mut cursor.next[*partition as usize];
+            let item = match piece {
+                Piece::Record(stored) => {
+                    *next = stored.offset + 1;
+                    *bytes += stored.record.encoded_len();
+                    Item::Event(stored)
+                }
+                Piece::Gap(gap) => {
+                    *next = gap.to;
+                    Item::Gap { partition: *partition, gap }
+                }
+            };
+            entries.push(Entry { item, cursor: cursor.to_string() });
+        }
+        if !moved {
+            return;
+        }
+    }
+}

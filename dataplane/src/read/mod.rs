@@ -1,0 +1,100 @@
+//! Reading a topic (interfaces §3): pages, long polls and streams, merged over its partitions, at places that cursors name.
+//!
+//! [`Reader`] knows no door. The HTTP door turns its [`Slice`]s into answers; [`TailNotify`] is what wakes those who wait and is fed
+//! by whoever owns the log's tail.
+
+mod merge;
+mod notify;
+mod page;
+mod place;
+mod query;
+pub mod sse;
+
+pub use merge::{Entry, Item, Slice};
+pub use notify::{TailNotify, Waiting};
+pub use page::write_page;
+pub use query::Query;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use posthorn_domain::position::Cursor;
+use posthorn_domain::problem::Problem;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::ingest::topic_unknown;
+use crate::route::{Live, TopicRoute};
+
+/// Reads topics. Cheap to clone.
+#[derive(Clone)]
+pub struct Reader {
+    live: Live,
+    tail: Arc<TailNotify>,
+    shutdown: CancellationToken,
+}
+
+/// One reader's place in one topic.
+pub struct Session {
+    reader: Reader,
+    route: Arc<TopicRoute>,
+    waiting: Waiting,
+    cursor: Cursor,
+}
+
+impl Reader {
+    /// A reader whose waits end at `shutdown`.
+    pub fn new(live: Live, tail: Arc<TailNotify>, shutdown: CancellationToken) -> Self {
+        Self { live, tail, shutdown }
+    }
+
+    /// Opens `topic` at the place that the query names.
+    ///
+    /// # Errors
+    /// `topic-unknown`, `cursor-expired` with the member `earliest`, or `invalid-request` for a cursor that is none.
+    pub async fn open(&self, topic: &str, query: &Query) -> Result<Session, Problem> {
+        let route = self.route(topic)?;
+        let cursor = place::resolve(&route, query.cursor.as_deref().unwrap_or("earliest")).await?;
+        let waiting = self.tail.subscribe(&route.topic.name);
+        Ok(Session { reader: self.clone(), route, waiting, cursor })
+    }
+
+    fn route(&self, topic: &str) -> Result<Arc<TopicRoute>, Problem> {
+        self.live.load().topics.get(topic).cloned().ok_or_else(|| topic_unknown(topic))
+    }
+}
+
+impl Session {
+    /// What is there from here on, at most `limit`; waits for the first entry at most for `wait`. Moves the place behind what it gives.
+    ///
+    /// # Errors
+    /// As [`Reader::open`], for a topic may go and retention may pass while one reads; `unavailable` when the log cannot be read.
+    pub async fn next(&mut self, limit: usize, wait: Duration) -> Result<Slice, Problem> {
+        let deadline = Instant::now() + wait;
+        loop {
+            self.waiting.mark();
+            self.follow()?;
+            let slice = merge::read(&self.route, &mut self.cursor, limit).await?;
+            if !slice.entries.is_empty() || wait.is_zero() {
+                return Ok(slice);
+            }
+            tokio::select! {
+                () = self.waiting.changed() => {}
+                () = tokio::time::sleep_until(deadline) => return Ok(slice),
+                () = self.reader.shutdown.cancelled() => return Ok(slice),
+            }
+        }
+    }
+
+    /// Whether the node is shutting down, so that a stream must end.
+    pub fn is_over(&self) -> bool {
+        self.reader.shutdown.is_cancelled()
+    }
+
+    /// The topic may have changed since: partitions may have come, it may have gone or begun another life.
+    fn follow(&mut self) -> Result<(), Problem> {
+        let route = self.reader.route(&self.route.topic.name)?;
+        self.route = route;
+        place::check(&self.route, &mut self.cursor)
+    }
+}
