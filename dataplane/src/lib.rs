@@ -8,7 +8,12 @@
 //! `ingest` and `delivery` never import each other: they meet in the log and in the routes. `control` brings snapshots and
 //! meets the rest in `route`. `app` alone knows every part.
 
+pub mod admin;
+pub mod answers;
+pub mod app;
+pub mod broker;
 pub mod config;
+pub mod control;
 pub mod delivery;
 pub mod egress;
 pub mod ingest;

@@ -30,5 +30,5 @@ mod window;
 mod work;
 mod writer;
 
-pub use service::{Handle, Service, Setup};
+pub use service::{Handle, ReplayRange, Service, Setup};
 pub use writer::{Writer, WriterHandle};

@@ -292,7 +292,7 @@ impl Shard {
         }
         if let Some(answer) = self.draining.take() {
             // Whoever drains may have given up waiting.
-            drop(answer.send(()));
+            answer.send(()).ok();
         }
         true
     }

@@ -62,6 +62,8 @@ pub(super) struct Submission {
     pub(super) event: Event,
     pub(super) publisher: CompactString,
     pub(super) idempotency_key: Option<CompactString>,
+    /// A refusal is the answer even where QoS would keep the event as a dead letter: it is one already.
+    strict: bool,
 }
 
 /// An event that was begun: its append, if there is one, is under way. [`Pipeline::finish`] waits for the outcome.
@@ -102,6 +104,16 @@ impl Pipeline {
     /// The problem that the publisher is to be told (interfaces §2).
     pub async fn publish(&self, publish: Publish<'_>) -> Result<Outcome, Problem> {
         let begun = self.begin(publish);
+        self.finish(begun).await
+    }
+
+    /// Takes a dead letter in again. When it is refused again, that is the answer, and no second letter is made of it.
+    ///
+    /// # Errors
+    /// As [`Pipeline::publish`].
+    pub async fn republish(&self, publish: Publish<'_>) -> Result<Outcome, Problem> {
+        let submission = self.receive(publish)?;
+        let begun = self.submit(Submission { strict: true, ..submission });
         self.finish(begun).await
     }
 
@@ -159,7 +171,7 @@ impl Pipeline {
         let name = topic.or_else(|| event.get("topic")).unwrap_or_else(|| event.ty());
         let route = table.topics.get(name).cloned().ok_or_else(|| topic_unknown(name))?;
         let event = event.with_attr("topic", &route.topic.name);
-        Ok(Submission { table, route, event, publisher: publisher.into(), idempotency_key: idempotency_key.map(Into::into) })
+        Ok(Submission { table, route, event, publisher: publisher.into(), idempotency_key: idempotency_key.map(Into::into), strict: false })
     }
 
     /// The key for duplicates comes first, so that a re-send of what was accepted is answered as such whatever has changed since.
@@ -177,6 +189,10 @@ impl Pipeline {
         }
         match admit(&submission, self.parts.config.default_durability, now) {
             Verdict::Refuse(problem) => Begun(Stage::Done(Err(problem))),
+            Verdict::Letter(letter) if submission.strict => {
+                let problem = Problem::new(Code::SchemaInvalid, format!("the event is still refused: {}", letter.detail));
+                Begun(Stage::Done(Err(problem.with_errors(letter.errors))))
+            }
             Verdict::Letter(letter) => {
                 let answer = dead_lettered(&submission, letter.reason);
                 Begun(Stage::Letter { kept: self.parts.letters.put(*letter), answer, _claim: claim })

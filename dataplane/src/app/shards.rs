@@ -1,0 +1,56 @@
+//! One thread a shard: a current-thread runtime for its connections and its deliveries (DESIGN §10 "Threads").
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::delivery::Service;
+use crate::ingest::http::{Accepted, Door, ShardSink, shard, shard_http};
+
+/// The threads.
+pub(super) struct Shards(Vec<JoinHandle<()>>);
+
+impl Shards {
+    /// Starts a thread for each service; the sinks are for the acceptor, in the same order.
+    pub(super) fn start(services: Vec<Service>, door: &Arc<Door>, doors: &CancellationToken) -> std::io::Result<(Self, Vec<ShardSink>)> {
+        let (mut threads, mut sinks) = (Vec::new(), Vec::new());
+        for (number, service) in services.into_iter().enumerate() {
+            let (sink, accepted) = shard();
+            let (door, doors) = (Arc::clone(door), doors.clone());
+            let name = format!("posthorn-shard-{number}");
+            threads.push(std::thread::Builder::new().name(name).spawn(move || run(service, accepted, door, doors))?);
+            sinks.push(sink);
+        }
+        Ok((Self(threads), sinks))
+    }
+
+    /// Waits for the threads at most so long; false when some go on. Blocks.
+    pub(super) fn join(self, patience: Duration) -> bool {
+        let (done, ended) = std::sync::mpsc::sync_channel(1);
+        let waiter = std::thread::spawn(move || {
+            let whole = self.0.into_iter().map(JoinHandle::join).filter(Result::is_err).count() == 0;
+            // Nobody listens once the patience has run out.
+            drop(done.send(whole));
+        });
+        drop(waiter);
+        ended.recv_timeout(patience).unwrap_or(false)
+    }
+}
+
+fn run(service: Service, accepted: mpsc::Receiver<Accepted>, door: Arc<Door>, doors: CancellationToken) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "a shard cannot start its runtime");
+            return;
+        }
+    };
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime, async {
+        tokio::join!(service.run(), shard_http(accepted, door, doors));
+    });
+}

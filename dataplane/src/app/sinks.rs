@@ -1,0 +1,85 @@
+//! Small adapters between parts that must not know each other.
+
+use std::sync::{Arc, OnceLock};
+
+use futures_util::future::BoxFuture;
+use posthorn_domain::names::TopicName;
+use posthorn_domain::problem::{Code, Problem};
+use posthorn_domain::record::{Record, Stored};
+use posthorn_storage::log::{Damage, TailSink};
+use posthorn_storage::state::{Batch, DeadLetter};
+
+use crate::answers::Reingest;
+use crate::delivery::{Handle, WriterHandle};
+use crate::ingest::{DeadLetterSink, Pipeline, Publish};
+use crate::read::TailNotify;
+
+/// From the log's tail to the shards and to those who wait for new events.
+pub(super) struct Tail {
+    notify: Arc<TailNotify>,
+    delivery: OnceLock<Handle>,
+}
+
+impl Tail {
+    pub(super) fn new(notify: Arc<TailNotify>) -> Self {
+        Self { notify, delivery: OnceLock::new() }
+    }
+
+    pub(super) fn notify(&self) -> &Arc<TailNotify> {
+        &self.notify
+    }
+
+    /// The shards are made after the log, and hear of it from now on. Nothing is appended before.
+    pub(super) fn connect(&self, delivery: Handle) {
+        if self.delivery.set(delivery).is_err() {
+            tracing::error!("the shards were connected twice");
+        }
+    }
+}
+
+impl TailSink for Tail {
+    fn durable(&self, topic: &TopicName, partition: u32, records: Vec<Arc<Stored>>) {
+        if let Some(delivery) = self.delivery.get() {
+            delivery.durable(topic, partition, &records);
+        }
+        self.notify.grown(topic);
+    }
+
+    fn damaged(&self, damage: &Damage) {
+        tracing::error!(%damage, "the log is damaged");
+        self.notify.grown(&damage.topic);
+    }
+}
+
+/// From ingest to the state writer.
+pub(super) struct Letters(pub(super) WriterHandle);
+
+impl DeadLetterSink for Letters {
+    fn put(&self, letter: DeadLetter) -> BoxFuture<'static, Result<(), String>> {
+        let writer = self.0.clone();
+        Box::pin(async move {
+            let mut batch = Batch::new();
+            batch.put_dead_letter(letter);
+            writer.commit(batch, true).await.map_err(|error| error.to_string())
+        })
+    }
+}
+
+/// From a dead letter back to ingest.
+pub(super) struct Reingester(pub(super) Arc<Pipeline>);
+
+impl Reingest for Reingester {
+    fn reingest<'a>(&'a self, letter: &'a DeadLetter) -> BoxFuture<'a, Result<(), Problem>> {
+        Box::pin(async move {
+            let record = Record::decode(&letter.record)
+                .map_err(|error| Problem::new(Code::Internal, format!("the dead letter cannot be read: {error}")))?;
+            let publish = Publish {
+                topic: Some(&letter.topic),
+                event: record.event.clone(),
+                publisher: &record.publisher,
+                idempotency_key: record.idempotency_key.as_deref(),
+            };
+            self.0.republish(publish).await.map(drop)
+        })
+    }
+}
