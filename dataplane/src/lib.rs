@@ -8,6 +8,7 @@
 //! `ingest` and `delivery` never import each other: they meet in the log and in the routes. `control` brings snapshots and
 //! meets the rest in `route`. `app` alone knows every part.
 
+pub mod broker;
 pub mod config;
 pub mod delivery;
 pub mod egress;
