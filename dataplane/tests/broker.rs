@@ -93,3 +93,51 @@ async fn health_is_serving() {
     let answer = HealthClient::new(channel).check(request).await.unwrap().into_inner();
     assert_eq!(answer.status(), ServingStatus::Serving);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn faults_of_schemas_are_details() {
+    use posthorn_proto::rpc;
+    use prost::Message as _;
+    let (mut node, channel) = start().await;
+    let schema = serde_json::json!({"type": "object", "required": ["n"]});
+    node.schema("thing", 1, serde_json::json!({"schema": schema}));
+    node.topic("things", serde_json::json!({"schemas": ["thing"]}));
+    let mut request = request("things", "1");
+    let event = request.event.as_mut().unwrap();
+    event.data = Some(Data::BinaryData("{}".into()));
+    let ty = posthorn_proto::cloudevents::cloud_event::cloud_event_attribute_value::Attr::CeString("application/json".into());
+    let ty = posthorn_proto::cloudevents::cloud_event::CloudEventAttributeValue { attr: Some(ty) };
+    event.attributes.insert("datacontenttype".into(), ty);
+    let refused = EventBrokerClient::new(channel).handle_incoming_event(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    let status = rpc::Status::decode(refused.details()).unwrap();
+    let details = rpc::BadRequest::decode(&status.details[0].value[..]).unwrap();
+    assert_eq!(details.field_violations.len(), 1, "{details:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_beyond_the_limit_are_not_read() {
+    let (_node, channel) = start().await;
+    let mut request = request("orders", "1");
+    request.event.as_mut().unwrap().data = Some(Data::TextData("x".repeat(2 << 20)));
+    let refused = EventBrokerClient::new(channel).handle_incoming_event(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::OutOfRange);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reflection_lists_the_services() {
+    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+    use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+    use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+    let (_node, channel) = start().await;
+    let ask = tonic_reflection::pb::v1::ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let mut client = ServerReflectionClient::new(channel);
+    let mut answers = client.server_reflection_info(tokio_stream::iter([ask])).await.unwrap().into_inner();
+    let Some(MessageResponse::ListServicesResponse(list)) = answers.message().await.unwrap().unwrap().message_response else {
+        panic!("not a list");
+    };
+    assert!(list.service.iter().any(|service| service.name == "posthorn.broker.v1.EventBroker"), "{list:?}");
+}

@@ -96,3 +96,59 @@ fn payload(given: &mut Attributes<'_>, data: Option<Data>) -> Result<(DataKind, 
 fn schema_of(type_url: String) -> String {
     if type_url.contains("://") { type_url } else { format!("https://{}", type_url.trim_start_matches('/')) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use posthorn_proto::cloudevents::cloud_event::CloudEventAttributeValue;
+
+    fn event(attributes: &[(&str, Attr)], data: Option<Data>) -> Result<Event, Problem> {
+        let value = |attr: &Attr| CloudEventAttributeValue { attr: Some(attr.clone()) };
+        decode(CloudEvent {
+            id: "1".into(),
+            source: "/s".into(),
+            spec_version: "1.0".into(),
+            r#type: "t".into(),
+            attributes: attributes.iter().map(|(name, attr)| ((*name).to_owned(), value(attr))).collect(),
+            data,
+        })
+    }
+
+    #[test]
+    fn values_keep_their_types() {
+        let time = Timestamp { seconds: 0, nanos: 0 };
+        let attributes = [
+            ("flag", Attr::CeBoolean(true)),
+            ("count", Attr::CeInteger(-7)),
+            ("raw", Attr::CeBytes(Bytes::from_static(b"\xff\x00"))),
+            ("time", Attr::CeTimestamp(time)),
+        ];
+        let event = event(&attributes, None).expect("an event");
+        let read = |name| event.attr(name).map(|attr| (attr.kind, attr.value)).expect("it is there");
+        assert_eq!(read("flag"), (AttrKind::Boolean, "true"));
+        assert_eq!(read("count"), (AttrKind::Integer, "-7"));
+        assert_eq!(read("raw"), (AttrKind::String, "/wA="));
+        assert_eq!(read("time"), (AttrKind::String, "1970-01-01T00:00:00Z"));
+    }
+
+    #[test]
+    fn data_is_what_its_content_type_says() {
+        let json = [("datacontenttype", Attr::CeString("application/json".into()))];
+        let text = || Some(Data::TextData("{}".into()));
+        assert_eq!(event(&json, text()).expect("an event").data_kind(), DataKind::Json);
+        assert_eq!(event(&[], text()).expect("an event").data_kind(), DataKind::Text);
+        let any = prost_types::Any { type_url: "type.googleapis.com/a.B".into(), value: vec![8, 1] };
+        let event = event(&[], Some(Data::ProtoData(any))).expect("an event");
+        assert_eq!(event.data_kind(), DataKind::Binary);
+        assert_eq!(event.get("datacontenttype"), Some("application/protobuf"));
+        assert_eq!(event.get("dataschema"), Some("https://type.googleapis.com/a.B"));
+    }
+
+    #[test]
+    fn bad_attributes_are_refused() {
+        let late = Attr::CeTimestamp(Timestamp { seconds: i64::MAX, nanos: 0 });
+        for attribute in [("time", late), ("Upper", Attr::CeBoolean(true)), ("id", Attr::CeString("2".into()))] {
+            assert!(event(&[attribute], None).is_err());
+        }
+    }
+}
