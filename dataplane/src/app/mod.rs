@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin;
 use crate::answers::Answers;
+use crate::broker;
 use crate::config::Config;
 use crate::control::{self, cache::Cache};
 use crate::delivery::{Handle, Setup, Writer};
@@ -293,7 +294,7 @@ async fn wait_for_snapshot(mut ready: watch::Receiver<bool>) {
 }
 
 async fn serve_broker(listener: TcpListener, pipeline: Arc<Pipeline>, shutdown: CancellationToken) {
-    if let Err(error) = crate::broker::serve(listener, pipeline, shutdown.cancelled_owned()).await {
+    if let Err(error) = broker::serve(listener, pipeline, broker::Limits::default(), shutdown.cancelled_owned()).await {
         tracing::error!(%error, "the gRPC door has ended");
     }
 }
