@@ -8,7 +8,9 @@
 //! `ingest` and `delivery` never import each other: they meet in the log and in the routes. `control` brings snapshots and
 //! meets the rest in `route`. `app` alone knows every part.
 
+pub mod admin;
 pub mod config;
+pub mod control;
 pub mod egress;
 pub mod ingest;
 pub mod read;
