@@ -72,7 +72,11 @@ impl Admin {
             let Ok(slot) = slots.clone().try_acquire_owned() else { continue };
             let (setup, shutdown) = (self.setup.clone(), shutdown.clone());
             tokio::spawn(async move {
-                drop(shutdown.run_until_cancelled(tokio::time::timeout(MAX_AGE, serve(stream, setup))).await);
+                tokio::select! {
+                    () = serve(stream, setup) => {}
+                    () = tokio::time::sleep(MAX_AGE) => {}
+                    () = shutdown.cancelled() => {}
+                }
                 drop(slot);
             });
         }

@@ -55,7 +55,7 @@ impl Held {
     }
 
     /// The deltas that lead from nothing to here: what is in force, then what could not be used, so that it is named again.
-    pub(super) fn from_nothing(&self) -> [Delta; 2] {
+    pub(super) fn deltas_from_nothing(&self) -> [Delta; 2] {
         let owned = |(key, resource): (&ResourceKey, &Arc<Resource>)| (key.clone(), (**resource).clone());
         let usable = self.resources.iter().filter(|(key, _)| !self.nacks.contains_key(*key)).chain(&self.good);
         let bad = self.resources.iter().filter(|(key, _)| self.nacks.contains_key(*key));

@@ -70,7 +70,7 @@ impl Link {
     pub(super) async fn restore(&mut self, kept: Held) {
         let unreadable = kept.nacks.iter().filter(|(key, _)| !kept.resources.contains_key(*key));
         let unreadable = unreadable.map(|(key, reason)| (key.clone(), reason.clone())).collect();
-        for delta in kept.from_nothing() {
+        for delta in kept.deltas_from_nothing() {
             self.apply(delta, true).await;
         }
         self.held.lock().commit_push(kept.control_plane_id, unreadable);
