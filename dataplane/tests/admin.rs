@@ -1,5 +1,4 @@
 //! The admin door over a real socket.
-#![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::sync::Arc;
 
