@@ -192,10 +192,8 @@ impl Handle {
 
     /// Delivers ranges of topics again, marked. Resolves once that is stored.
     pub async fn replay(&self, id: SubscriptionId, replay: ReplayId, ranges: Vec<ReplayRange>) -> Result<(), Problem> {
-        let ranges = ranges
-            .into_iter()
-            .map(|(topic, partition, range)| Range { topic, partition, from: range.start, until: range.end })
-            .collect();
+        let ranges =
+            ranges.into_iter().map(|(topic, partition, range)| Range { topic, partition, from: range.start, until: range.end }).collect();
         self.ask(id, |answer| Ask::Replay(id, replay, ranges, answer)).await
     }
 
