@@ -186,7 +186,7 @@ impl Handle {
             .map_err(|error| Problem::new(Code::Internal, format!("the dead letter cannot be read: {error}")))?;
         let message = record.message_id(&letter.topic);
         let delivery = letter.delivery.unwrap_or_else(|| posthorn_domain::ids::DeliveryId::of(id, message));
-        let letter = Letter { id: letter.id, delivery, message };
+        let letter = Letter { id: letter.id, delivery, message, attempts: letter.attempts };
         self.ask(id, |answer| Ask::Retry(id, letter, answer)).await
     }
 
