@@ -21,12 +21,16 @@ use posthorn_domain::clock::Clock;
 use posthorn_domain::guard::Guard;
 use posthorn_domain::sealing::SealingKey;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 
 use api::Api;
 pub use declared::{Declared, DeclaredFault};
 use publish::Publisher;
 use store::Store;
 pub use store::{RecordError, StoreError};
+
+/// Reports of nodes that may wait to be acted on.
+const REPORTS: usize = 1024;
 
 /// What a control plane needs.
 #[derive(Debug)]
@@ -92,10 +96,17 @@ impl ControlPlane {
         let (data_dir, sealing) = (config.data_dir, config.sealing_key);
         let (store, registry) = tokio::task::spawn_blocking(move || Store::open(&data_dir, sealing)).await??;
         let identity = store.identity().to_owned();
-        let publisher = Publisher::new(identity, registry, config.debounce, config.clock.clone());
-        let api = Api::new(Arc::new(publisher), store, config.guard, config.clock);
+        let (gone, mut reports) = mpsc::channel(REPORTS);
+        let publisher = Publisher::new(identity, registry, config.debounce, config.clock.clone(), gone);
+        let api = Arc::new(Api::new(Arc::new(publisher), store, config.guard, config.clock));
         declared::apply(&api, config.declared).await.map_err(OpenError::Declared)?;
-        Ok(Self { api: Arc::new(api), max_body_bytes: config.max_body_bytes })
+        let disabling = Arc::downgrade(&api);
+        tokio::spawn(async move {
+            while let (Some((id, reason)), Some(api)) = (reports.recv().await, disabling.upgrade()) {
+                api.disable(id, reason).await;
+            }
+        });
+        Ok(Self { api, max_body_bytes: config.max_body_bytes })
     }
 
     /// Serves REST and gRPC on the listener until `shutdown` completes; then ends the nodes' streams and lets requests

@@ -42,6 +42,14 @@ impl Api {
         self.write_one(Command::SetStatus { id: subscription_id(id)?, status: Status::Active, when }).await
     }
 
+    /// A node found the endpoint gone (410): the subscription stops until its owner has seen to it.
+    pub(crate) async fn disable(&self, id: SubscriptionId, reason: String) {
+        match self.write(Command::Disable { id, reason }).await {
+            Ok(_) => tracing::info!(subscription = %id, "disabled: its endpoint is gone"),
+            Err(problem) => tracing::warn!(subscription = %id, %problem, "a subscription whose endpoint is gone was not disabled"),
+        }
+    }
+
     /// New secrets; the body may say for how long the old ones go on signing.
     pub(crate) async fn rotate_secret(&self, id: &str, document: &Value, when: Precondition) -> Result<Answer, Problem> {
         let id = subscription_id(id)?;

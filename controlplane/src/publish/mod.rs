@@ -14,8 +14,9 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use posthorn_domain::clock::Clock;
+use posthorn_domain::ids::SubscriptionId;
 use posthorn_domain::snapshot::ResourceKey;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::registry::{Change, Registry};
 pub(crate) use answers::{Answers, NodeReply};
@@ -36,6 +37,8 @@ pub(crate) struct Publisher {
     pub(crate) nodes: Nodes,
     /// Questions to nodes.
     pub(crate) answers: Answers,
+    /// Subscriptions whose endpoints nodes found gone; whoever serves disables them.
+    pub(crate) gone: mpsc::Sender<(SubscriptionId, String)>,
     history: Mutex<History>,
     changed: watch::Sender<u64>,
     debounce: Duration,
@@ -44,7 +47,13 @@ pub(crate) struct Publisher {
 
 impl Publisher {
     /// Ready for nodes; `debounce` is the pause after an answered push in which further changes gather.
-    pub(crate) fn new(identity: String, registry: Registry, debounce: Duration, clock: Clock) -> Self {
+    pub(crate) fn new(
+        identity: String,
+        registry: Registry,
+        debounce: Duration,
+        clock: Clock,
+        gone: mpsc::Sender<(SubscriptionId, String)>,
+    ) -> Self {
         let revision = registry.revision();
         metrics::gauge!("posthorn_config_revision").set(revision as f64);
         Self {
@@ -52,6 +61,7 @@ impl Publisher {
             registry: RwLock::new(registry),
             nodes: Nodes::new(clock.clone()),
             answers: Answers::default(),
+            gone,
             history: Mutex::new(History::starting_at(revision)),
             changed: watch::Sender::new(revision),
             debounce,

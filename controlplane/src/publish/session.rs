@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use posthorn_proto::snapshot::node_message::Message;
-use posthorn_proto::snapshot::{Ack, ControlMessage, Hello, NodeMessage};
+use posthorn_proto::snapshot::{Ack, ControlMessage, Hello, NodeMessage, Report};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tonic::{Status, Streaming};
@@ -91,7 +91,7 @@ impl Session<'_> {
             newer = changed.wait_for(|revision| *revision > acked) => {
                 newer.map(drop).map_err(|_| Status::unavailable("the control plane is shutting down"))
             }
-            unexpected = next_ack(self.incoming) => {
+            unexpected = next_ack(self.publisher, self.incoming) => {
                 // A late or repeated answer changes nothing; a closed stream ends the session.
                 unexpected.map(drop)
             }
@@ -128,7 +128,7 @@ impl Session<'_> {
     /// The answer to this push; answers to others are late and are passed over.
     async fn answer(&mut self, nonce: &str) -> Result<Ack, Status> {
         loop {
-            let ack = next_ack(self.incoming).await?;
+            let ack = next_ack(self.publisher, self.incoming).await?;
             if ack.nonce == nonce {
                 return Ok(ack);
             }
@@ -136,12 +136,25 @@ impl Session<'_> {
     }
 }
 
-async fn next_ack(incoming: &mut Streaming<NodeMessage>) -> Result<Ack, Status> {
-    match incoming.message().await?.map(|message| message.message) {
-        Some(Some(Message::Ack(ack))) => Ok(ack),
-        Some(_) => Err(Status::failed_precondition("only answers to pushes may follow the hello")),
-        None => Err(Status::cancelled("the node went")),
+/// The next answer; reports that come between are passed on.
+async fn next_ack(publisher: &Publisher, incoming: &mut Streaming<NodeMessage>) -> Result<Ack, Status> {
+    loop {
+        match incoming.message().await?.map(|message| message.message) {
+            Some(Some(Message::Ack(ack))) => return Ok(ack),
+            Some(Some(Message::Report(report))) => pass_on(publisher, report)?,
+            Some(_) => return Err(Status::failed_precondition("only answers to pushes and reports may follow the hello")),
+            None => return Err(Status::cancelled("the node went")),
+        }
     }
+}
+
+/// A report that finds no room is lost; the node repeats it on its next stream.
+fn pass_on(publisher: &Publisher, report: Report) -> Result<(), Status> {
+    let id = report.subscription.parse().map_err(|_| Status::invalid_argument("a report must name a subscription"))?;
+    if publisher.gone.try_send((id, cut(report.reason))).is_err() {
+        tracing::warn!(subscription = %id, "too many reports at once; one was left for later");
+    }
+    Ok(())
 }
 
 fn cut(mut text: String) -> String {

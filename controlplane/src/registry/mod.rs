@@ -59,6 +59,7 @@ impl Registry {
             Command::CreateSubscription { id, spec } => self.create_subscription(id, spec, now),
             Command::ReplaceSubscription { id, spec, keep, when } => self.replace_subscription(id, spec, keep, &when, now),
             Command::SetStatus { id, status, when } => self.set_status(id, status, &when, now),
+            Command::Disable { id, reason } => self.disable(id, reason, now),
             Command::RotateSecret { id, overlap, when } => self.rotate_secret(id, overlap, &when, now),
             Command::DeleteSubscription { id, when } => self.delete_subscription(id, &when),
         }

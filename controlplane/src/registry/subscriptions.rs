@@ -60,6 +60,19 @@ impl Registry {
         Ok(self.changed(before, SubscriptionSpec { status, ..before.spec.clone() }, now))
     }
 
+    pub(super) fn disable(&self, id: SubscriptionId, reason: String, now: Time) -> Result<Change, Problem> {
+        let before = self.existing(id, &Precondition::None)?;
+        let change = self.changed(before, SubscriptionSpec { status: Status::Disabled, ..before.spec.clone() }, now);
+        let with_reason = |entry| match entry {
+            Entry::Subscription(subscription) if change.outcome == Outcome::Changed => {
+                Entry::Subscription(Arc::new(Subscription { status_reason: Some(reason.clone()), ..(*subscription).clone() }))
+            }
+            entry => entry,
+        };
+        let put = change.put.iter().cloned().map(with_reason).collect();
+        Ok(Change { put, ..change })
+    }
+
     pub(super) fn rotate_secret(&self, id: SubscriptionId, overlap: Dur, when: &Precondition, now: Time) -> Result<Change, Problem> {
         let before = self.existing(id, when)?;
         let mut spec = before.spec.clone();

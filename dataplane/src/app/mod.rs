@@ -25,7 +25,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin;
+use crate::admin::{self, Admin};
 use crate::answers::Answers;
 use crate::broker;
 use crate::config::Config;
@@ -76,9 +76,9 @@ pub enum StartError {
     /// The control plane's address.
     #[error(transparent)]
     Control(#[from] control::ControlError),
-    /// DNS or TLS cannot be set up.
+    /// DNS, TLS or metrics cannot be set up.
     #[error("{0}")]
-    Egress(String),
+    Setup(String),
 }
 
 /// The addresses that were bound.
@@ -119,9 +119,7 @@ impl DataPlane {
         // Sockets.
         let http = bind("http.listen", config.http.listen).await?;
         let broker = bind("broker.listen", config.broker_listen).await?;
-        let admin = bind("admin.listen", config.admin_listen).await?;
-        let addresses = Addresses { data: http.1, broker: broker.1, admin: admin.1 };
-        let metrics = admin::install();
+        let metrics = admin::install().map_err(|error| StartError::Setup(error.to_string()))?;
 
         // Stores.
         let tail = Arc::new(Tail::new(TailNotify::new()));
@@ -147,7 +145,7 @@ impl DataPlane {
             attempts: Arc::clone(&attempts),
             resolver: resolver(&config)?,
             guard: Arc::new(Guard::new(config.delivery.allow_cidrs.clone(), config.delivery.allow_http)),
-            tls: client_config(&extra_roots(&config)?, None).map_err(|error| StartError::Egress(error.to_string()))?,
+            tls: client_config(&extra_roots(&config)?, None).map_err(|error| StartError::Setup(error.to_string()))?,
             blocking: blocking.clone(),
             gone,
         };
@@ -183,14 +181,23 @@ impl DataPlane {
             reingest: Arc::new(Reingester(Arc::clone(&pipeline))),
         };
         let as_log: Arc<dyn Log> = Arc::clone(&log) as _;
-        let plane = NodePlane::new(Builder::new(as_log), live, delivery.clone(), dedup, Arc::clone(&log), Arc::clone(&state), answers, clock.clone());
+        let plane = NodePlane::new(
+            Builder::new(as_log),
+            live,
+            delivery.clone(),
+            dedup,
+            Arc::clone(&log),
+            Arc::clone(&state),
+            answers,
+            clock.clone(),
+        );
         let rest = CancellationToken::new();
         let (client, status) = control::Client::new(control::Setup {
             node_id: config.node_id.clone(),
             control_url: config.control_url.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             plane: Arc::new(plane),
-            cache: Cache::new(config.data_dir.join("snapshot"), key),
+            cache: Cache::new(&config.data_dir, key),
             gone: gone_reports,
             clock: clock.clone(),
         })?;
@@ -199,7 +206,12 @@ impl DataPlane {
         // Doors.
         let draining = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let health = NodeHealth { log: Arc::clone(&log), state, ready: status.ready.clone(), draining: Arc::clone(&draining) };
-        tokio::spawn(admin::serve(admin.0, metrics, Arc::new(health), config.shown.clone(), rest.clone()));
+        let shown = admin::Setup { health: Arc::new(health), metrics: metrics.clone(), config: config.shown.clone() };
+        let listen = |error| StartError::Listen { door: "admin.listen", address: config.admin_listen, error };
+        let admin = Admin::bind(config.admin_listen, shown).await.map_err(listen)?;
+        let addresses = Addresses { data: http.1, broker: broker.1, admin: admin.local_addr().map_err(listen)? };
+        tokio::spawn(admin.run(rest.clone()));
+        tokio::spawn(admin::upkeep(metrics, rest.clone()));
         wait_for_snapshot(status.ready).await;
         tokio::spawn(accept_loop(http.0, sinks, config.http.max_connections, ingest_metrics, doors.clone()));
         tokio::spawn(serve_broker(broker.0, Arc::clone(&pipeline), doors.clone()));
@@ -276,13 +288,13 @@ fn open_attempts(config: &Config, clock: &Clock) -> Result<Arc<AttemptLog>, Star
 
 fn resolver(config: &Config) -> Result<Resolver, StartError> {
     let settings = ResolverConfig { servers: config.delivery.dns_servers.clone(), ..ResolverConfig::default() };
-    Resolver::system(settings).map_err(|error| StartError::Egress(error.to_string()))
+    Resolver::system(settings).map_err(|error| StartError::Setup(error.to_string()))
 }
 
 fn extra_roots(config: &Config) -> Result<Vec<CertificateDer<'static>>, StartError> {
     let Some(file) = &config.delivery.extra_ca_file else { return Ok(Vec::new()) };
     let certificates = CertificateDer::pem_file_iter(file).and_then(Iterator::collect);
-    certificates.map_err(|error| StartError::Egress(format!("delivery.extra_ca_file {}: {error}", file.display())))
+    certificates.map_err(|error| StartError::Setup(format!("delivery.extra_ca_file {}: {error}", file.display())))
 }
 
 async fn wait_for_snapshot(mut ready: watch::Receiver<bool>) {

@@ -1,11 +1,12 @@
 //! Names to addresses: hickory with its bounded TTL cache, or a function that a test gives.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{LookupIpStrategy, ResolveHosts};
+use hickory_resolver::config::{ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig as HickoryConfig};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use smallvec::SmallVec;
 
 /// As many addresses of a name as are tried.
@@ -24,8 +25,10 @@ enum Source {
 type Lookup = dyn Fn(&str) -> Vec<IpAddr> + Send + Sync;
 
 /// Limits of the system's resolver.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct ResolverConfig {
+    /// Servers to ask instead of the system's.
+    pub servers: Vec<SocketAddr>,
     /// For one query to one server.
     pub timeout: Duration,
     /// Answers kept.
@@ -49,6 +52,7 @@ pub struct DnsError {
 impl Default for ResolverConfig {
     fn default() -> Self {
         Self {
+            servers: Vec::new(),
             timeout: Duration::from_secs(2),
             cache_entries: 16_384,
             max_ttl: Duration::from_secs(300),
@@ -64,7 +68,17 @@ impl Resolver {
     /// When these files cannot be read.
     pub fn system(config: ResolverConfig) -> Result<Self, DnsError> {
         let failed = |error: &dyn std::fmt::Display| DnsError { host: "/etc/resolv.conf".into(), detail: error.to_string() };
-        let mut builder = TokioResolver::builder_tokio().map_err(|error| failed(&error))?;
+        let provider = TokioRuntimeProvider::default();
+        let mut builder = if config.servers.is_empty() {
+            TokioResolver::builder_tokio().unwrap_or_else(|error| {
+                // A machine without DNS still delivers to literal addresses and to what /etc/hosts names.
+                tracing::warn!(%error, "the system names no DNS server; only literal addresses and /etc/hosts will be found");
+                TokioResolver::builder_with_config(HickoryConfig::from_parts(None, Vec::new(), Vec::new()), provider)
+            })
+        } else {
+            let servers = config.servers.iter().map(|server| name_server(*server)).collect();
+            TokioResolver::builder_with_config(HickoryConfig::from_parts(None, Vec::new(), servers), provider)
+        };
         let options = builder.options_mut();
         options.timeout = config.timeout;
         options.attempts = 2;
@@ -96,4 +110,13 @@ impl Resolver {
         };
         if found.is_empty() { Err(failed("no addresses".into())) } else { Ok(found) }
     }
+}
+
+/// A server at this address and port, asked over UDP and, for long answers, over TCP.
+fn name_server(server: SocketAddr) -> NameServerConfig {
+    let mut connections = vec![ConnectionConfig::udp(), ConnectionConfig::tcp()];
+    for connection in &mut connections {
+        connection.port = server.port();
+    }
+    NameServerConfig::new(server.ip(), true, connections)
 }

@@ -65,15 +65,18 @@ pub fn dataplane(config: Config) -> anyhow::Result<ExitCode> {
 pub fn controlplane(config: Config) -> anyhow::Result<ExitCode> {
     runtime()?.block_on(async {
         let key = Arc::new(config.sealing_key()?);
-        let listener = TcpListener::bind(config.admin.listen).await.with_context(|| format!("admin.listen {}", config.admin.listen))?;
-        let address = listener.local_addr()?;
-        let metrics = admin::install();
+        let metrics = admin::install()?;
+        let shown = admin::Setup { health: Arc::new(AlwaysReady), metrics: metrics.clone(), config: config.shown() };
+        let listen = config.admin.listen;
+        let door = admin::Admin::bind(listen, shown).await.with_context(|| format!("admin.listen {listen}"))?;
+        let address = door.local_addr()?;
         let control = match Control::start(&config, key).await? {
             Ok(control) => control,
             Err(code) => return Ok(code),
         };
         let ended = CancellationToken::new();
-        tokio::spawn(admin::serve(listener, metrics, Arc::new(AlwaysReady), config.shown(), ended.clone()));
+        tokio::spawn(door.run(ended.clone()));
+        tokio::spawn(admin::upkeep(metrics, ended.clone()));
         ready(&json!({"control": control.address.to_string(), "admin": address.to_string()}));
         signal::wait().await;
         control.stop().await;
@@ -101,7 +104,8 @@ struct Control {
 impl Control {
     /// The inner error is the exit code, after faults of declared resources were printed.
     async fn start(config: &Config, key: Arc<SealingKey>) -> anyhow::Result<Result<Self, ExitCode>> {
-        let listener = TcpListener::bind(config.control.listen).await.with_context(|| format!("control.listen {}", config.control.listen))?;
+        let listener =
+            TcpListener::bind(config.control.listen).await.with_context(|| format!("control.listen {}", config.control.listen))?;
         let address = listener.local_addr()?;
         let settings = posthorn_controlplane::Config {
             guard: Guard::new(config.delivery.allow_cidrs.clone(), config.delivery.allow_http),
