@@ -261,7 +261,7 @@ impl Posthorn {
 }
 
 fn command(binary: &Path, mode: Mode, config: &Path) -> Command {
-    let mut command = Command::new(binary);
+    let mut command = binary::command(binary);
     command.arg(mode.verb()).arg("--config").arg(config);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command

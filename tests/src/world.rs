@@ -164,7 +164,8 @@ impl World {
     /// When that has not happened soon; the error shows the last answer.
     pub async fn listed(&self, path: &str, count: usize, good: impl Fn(&Value) -> bool) -> Result<Vec<Value>> {
         let last = parking_lot::Mutex::new(String::new());
-        let found = eventually(&format!("{count} items at {path}"), SOON, || async {
+        let what = format!("{count} items at {path}");
+        let found = eventually(&what, SOON, || async {
             let reply = self.control.get(path).await.ok()?;
             *last.lock() = reply.text();
             let items = reply.json().ok()?["items"].as_array()?.clone();

@@ -2,3 +2,7 @@
 
 mod architecture;
 mod bans;
+mod deliveries;
+mod main_path;
+mod publish;
+mod reading;

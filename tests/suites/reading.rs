@@ -42,7 +42,9 @@ async fn a_topic_is_read_once_page_by_page() -> Result<()> {
     ensure!(each[0]["event"]["specversion"] == "1.0" && each[0]["event"]["topic"] == "orders", "{}", each[0]);
     // Every event's own cursor is the place right after it.
     let after = page(&world, "orders", &format!("cursor={}", each[10]["cursor"].as_str().context("a cursor")?)).await?;
-    ensure!(ids(&after) == seen[11..], "{:?} {:?}", ids(&after), &seen[11..]);
+    // Between partitions there is no order, so another page size may mix them otherwise.
+    let rest = |ids: &[String]| ids.iter().cloned().collect::<BTreeSet<_>>();
+    ensure!(rest(&ids(&after)) == rest(&seen[11..]), "{:?} {:?}", ids(&after), &seen[11..]);
     ensure!(ids(&page(&world, "orders", "cursor=latest").await?).is_empty());
     ensure!(ids(&page(&world, "orders", "cursor=time:2001-01-01T00:00:00Z").await?).len() == 25);
     ensure!(ids(&page(&world, "orders", "cursor=time:2999-01-01T00:00:00Z").await?).is_empty());
@@ -54,7 +56,8 @@ async fn a_long_poll_answers_when_something_comes() -> Result<()> {
     let world = World::start().await?;
     world.topic("orders", json!({})).await?;
     let at = page(&world, "orders", "cursor=latest").await?["cursor"].as_str().context("a cursor")?.to_owned();
-    let poll = page(&world, "orders", &format!("cursor={at}&wait=60s"));
+    let query = format!("cursor={at}&wait=60s");
+    let poll = page(&world, "orders", &query);
     let publish = async {
         tokio::task::yield_now().await;
         world.publish("orders", json!(1)).await
@@ -101,11 +104,11 @@ async fn server_sent_events_resume_after_the_last_one() -> Result<()> {
 async fn a_cursor_below_retention_is_gone_and_the_answer_says_where_to_go_on() -> Result<()> {
     let config = Config::with(json!({"log": {"segment_bytes": "64KiB", "retention_check": "100ms"}}));
     let world = World::with(config).await?;
-    world.topic("orders", json!({"retention": {"bytes": "64KiB"}, "durability": "log"})).await?;
+    world.topic("orders", json!({"retention": {"bytes": "1MiB"}, "durability": "log"})).await?;
     world.publish("orders", json!("the first")).await?;
     let old = page(&world, "orders", "cursor=earliest&limit=1").await?["cursor"].as_str().context("a cursor")?.to_owned();
     let filler = "x".repeat(20_000);
-    for _ in 0..20 {
+    for _ in 0..100 {
         world.publish("orders", json!(filler)).await?;
     }
     let gone = eventually("retention passes", SOON, || async {
