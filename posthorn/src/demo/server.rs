@@ -111,6 +111,8 @@ fn spawn(config: &Path, data_dir: &Path, log: File) -> anyhow::Result<Child> {
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("POSTHORN_")) {
         command.env_remove(name);
     }
+    // The log is a file: no colours in it (https://no-color.org).
+    command.env("NO_COLOR", "1");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn().context("`posthorn serve` cannot be started")
 }
 
