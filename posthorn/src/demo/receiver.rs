@@ -33,17 +33,25 @@ pub(super) enum Mood {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Seen {
     pub(super) requests: usize,
-    /// Answered with a failure on purpose.
-    pub(super) failed: usize,
+    /// The events of requests that were answered with a failure on purpose.
+    pub(super) failed: Vec<Key>,
     pub(super) verified: usize,
     pub(super) bad_signatures: usize,
     pub(super) other_bytes: usize,
-    /// Taken, whose `posthorn-attempt` was above 1.
-    pub(super) late: usize,
     /// Taken more than once.
     pub(super) twice: usize,
-    /// `source` and `id` of what was taken.
-    pub(super) taken: BTreeSet<(String, String)>,
+    /// What was taken.
+    pub(super) taken: BTreeSet<Key>,
+}
+
+/// `source` and `id`.
+pub(super) type Key = (String, String);
+
+impl Seen {
+    /// How many events were taken after they had been failed.
+    pub(super) fn retried(&self) -> usize {
+        self.failed.iter().collect::<BTreeSet<_>>().into_iter().filter(|key| self.taken.contains(*key)).count()
+    }
 }
 
 /// The server.
@@ -167,10 +175,9 @@ impl Shared {
             return StatusCode::BAD_REQUEST;
         }
         if let Some(failure) = endpoint.mood.failure() {
-            seen.failed += 1;
+            seen.failed.push((source.to_owned(), id.to_owned()));
             return failure;
         }
-        seen.late += usize::from(text(headers, "posthorn-attempt") != "1");
         seen.twice += usize::from(!seen.taken.insert((source.to_owned(), id.to_owned())));
         StatusCode::NO_CONTENT
     }
