@@ -6,7 +6,9 @@ use crate::config::{Config, LogFormat};
 
 /// Sets it up; `RUST_LOG` wins over the configuration. Once a process.
 pub fn start(config: &Config) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(&config.logging.level));
+    let level = &config.logging.level;
+    // The stores speak at `info` of every file that they open.
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(format!("fjall=warn,lsm_tree=warn,{level}")));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match config.logging.format {
         LogFormat::Text => builder.init(),

@@ -47,7 +47,13 @@ pub(crate) struct Publisher {
 
 impl Publisher {
     /// Ready for nodes; `debounce` is the pause after an answered push in which further changes gather.
-    pub(crate) fn new(identity: String, registry: Registry, debounce: Duration, clock: Clock, gone: mpsc::Sender<(SubscriptionId, String)>) -> Self {
+    pub(crate) fn new(
+        identity: String,
+        registry: Registry,
+        debounce: Duration,
+        clock: Clock,
+        gone: mpsc::Sender<(SubscriptionId, String)>,
+    ) -> Self {
         let revision = registry.revision();
         metrics::gauge!("posthorn_config_revision").set(revision as f64);
         Self {

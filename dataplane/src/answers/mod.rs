@@ -1,17 +1,25 @@
-//! Answers the control plane's questions. Provisional: where a subscription stands, and tests; the rest is on its way.
+//! Answers the control plane's questions (interfaces §4): what was delivered, what was not, and orders to try again.
+//!
+//! Called by `control` through the node's seam. Reads of the stores block, so they run on the blocking pool.
+
+mod deliveries;
+mod letters;
+mod replay;
 
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use posthorn_domain::clock::Clock;
+use posthorn_domain::ids::SubscriptionId;
 use posthorn_domain::node::Question;
 use posthorn_domain::problem::{Code, Problem};
 use posthorn_storage::attempts::AttemptLog;
-use posthorn_storage::state::{DeadLetter, State};
+use posthorn_storage::state::{DeadLetter, State, StateError};
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::delivery::{Handle, WriterHandle};
-use crate::route::Live;
+use crate::route::{Live, SubscriptionRoute};
 
 /// Takes an event that was refused in again.
 pub trait Reingest: Send + Sync {
@@ -20,27 +28,78 @@ pub trait Reingest: Send + Sync {
 }
 
 /// What answers are made of.
-#[expect(missing_docs, reason = "provisional")]
 pub struct Answers {
+    /// The newest table.
     pub live: Live,
+    /// The delivery state, for reading.
     pub state: Arc<dyn State>,
+    /// Where state is written.
     pub writer: WriterHandle,
+    /// Records of attempts.
     pub attempts: Arc<AttemptLog>,
+    /// The shards.
     pub delivery: Handle,
+    /// Where blocking reads run.
     pub blocking: tokio::runtime::Handle,
+    /// The time.
     pub clock: Clock,
+    /// The way back to ingest.
     pub reingest: Arc<dyn Reingest>,
 }
 
 impl Answers {
     /// The JSON that the API shows.
+    ///
+    /// # Errors
+    /// The problem that whoever asked is to be told.
     pub async fn answer(&self, question: Question) -> Result<Value, Problem> {
         match question {
-            Question::Subscription { id } => {
-                let state = self.delivery.state_of(id).await?;
-                Ok(serde_json::to_value(state).unwrap_or_default())
-            }
-            _ => Err(Problem::new(Code::NotFound, "not answered yet")),
+            Question::Deliveries { filter, limit, page_token } => self.deliveries(filter, limit, page_token).await,
+            Question::Delivery { id } => self.one_delivery(&id).await,
+            Question::DeadLetters { filter, limit, page_token } => self.letters(&filter, limit, page_token.as_deref()).await,
+            Question::DeadLetter { id } => json(&letters::shown(&self.letter(id).await?)),
+            Question::DeleteDeadLetter { id } => self.delete_letter(id).await,
+            Question::DeleteDeadLetters { filter } => self.delete_letters(&filter).await,
+            Question::RetryDeadLetter { id } => self.retry_letter(id).await,
+            Question::RetryDeadLetters { filter } => self.retry_letters(&filter).await,
+            Question::Subscription { id } => match self.delivery.state_of(id).await? {
+                Some(state) => json(&state),
+                None => Err(unknown(id)),
+            },
+            Question::Test { id } => match self.delivery.test(id).await? {
+                Some(attempt) => json(&attempt),
+                None => Err(unknown(id)),
+            },
+            Question::Replay { id, from, to } => self.replay(id, &from, to.as_deref()).await,
+            Question::Sample { topic, limit } => self.sample(&topic, limit).await,
         }
     }
+
+    fn subscription(&self, id: SubscriptionId) -> Result<Arc<SubscriptionRoute>, Problem> {
+        self.live.load().subscriptions.get(&id).cloned().ok_or_else(|| unknown(id))
+    }
+
+    /// Runs a read of the state store where it may block.
+    async fn read<T: Send + 'static>(&self, read: impl FnOnce(&dyn State) -> Result<T, StateError> + Send + 'static) -> Result<T, Problem> {
+        let state = Arc::clone(&self.state);
+        let done = self.blocking.spawn_blocking(move || read(&*state)).await;
+        done.map_err(|error| failed(&error))?.map_err(|error| failed(&error))
+    }
+}
+
+fn json(value: &impl Serialize) -> Result<Value, Problem> {
+    serde_json::to_value(value).map_err(|error| failed(&error))
+}
+
+fn unknown(id: SubscriptionId) -> Problem {
+    Problem::new(Code::NotFound, format!("there is no subscription {id} on this node"))
+}
+
+fn failed(error: &dyn std::fmt::Display) -> Problem {
+    tracing::error!(%error, "a question could not be answered");
+    Problem::new(Code::Unavailable, "the node's stores cannot be read just now; ask again later").with_retry_after(2)
+}
+
+fn bad_parameter(name: &str, detail: impl std::fmt::Display) -> Problem {
+    Problem::new(Code::InvalidRequest, format!("`{name}`: {detail}"))
 }

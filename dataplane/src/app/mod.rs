@@ -181,7 +181,16 @@ impl DataPlane {
             reingest: Arc::new(Reingester(Arc::clone(&pipeline))),
         };
         let as_log: Arc<dyn Log> = Arc::clone(&log) as _;
-        let plane = NodePlane::new(Builder::new(as_log), live, delivery.clone(), dedup, Arc::clone(&log), Arc::clone(&state), answers, clock.clone());
+        let plane = NodePlane::new(
+            Builder::new(as_log),
+            live,
+            delivery.clone(),
+            dedup,
+            Arc::clone(&log),
+            Arc::clone(&state),
+            answers,
+            clock.clone(),
+        );
         let rest = CancellationToken::new();
         let (client, status) = control::Client::new(control::Setup {
             node_id: config.node_id.clone(),

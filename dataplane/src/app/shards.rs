@@ -33,7 +33,7 @@ impl Shards {
         let waiter = std::thread::spawn(move || {
             let whole = self.0.into_iter().map(JoinHandle::join).filter(Result::is_err).count() == 0;
             // Nobody listens once the patience has run out.
-            drop(done.send(whole));
+            done.send(whole).ok();
         });
         drop(waiter);
         ended.recv_timeout(patience).unwrap_or(false)

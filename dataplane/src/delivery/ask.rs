@@ -33,6 +33,8 @@ pub(super) struct Letter {
     pub(super) id: DeadLetterId,
     pub(super) delivery: DeliveryId,
     pub(super) message: MessageId,
+    /// Attempts made so far; the count goes on.
+    pub(super) attempts: u32,
 }
 
 /// Offsets of one partition.
@@ -85,7 +87,7 @@ impl Shard {
             delivery: letter.delivery,
             message: letter.message,
             due: now,
-            attempts: 0,
+            attempts: letter.attempts,
             first_attempt_at: now,
             source: RetrySource::DeadLetter(letter.id),
             key_hash: None,

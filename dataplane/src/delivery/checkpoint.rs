@@ -23,7 +23,11 @@ impl Shard {
 
     /// Whether anything is not stored yet.
     pub(super) fn has_progress(&self) -> bool {
-        !self.outbox.is_empty() || !self.dirty_parts.is_empty() || !self.dirty_lanes.is_empty() || !self.after_commit.is_empty() || !self.removed.is_empty()
+        !self.outbox.is_empty()
+            || !self.dirty_parts.is_empty()
+            || !self.dirty_lanes.is_empty()
+            || !self.after_commit.is_empty()
+            || !self.removed.is_empty()
     }
 
     /// Writes progress, if it is time and the last write has ended.

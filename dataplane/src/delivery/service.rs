@@ -186,16 +186,14 @@ impl Handle {
             .map_err(|error| Problem::new(Code::Internal, format!("the dead letter cannot be read: {error}")))?;
         let message = record.message_id(&letter.topic);
         let delivery = letter.delivery.unwrap_or_else(|| posthorn_domain::ids::DeliveryId::of(id, message));
-        let letter = Letter { id: letter.id, delivery, message };
+        let letter = Letter { id: letter.id, delivery, message, attempts: letter.attempts };
         self.ask(id, |answer| Ask::Retry(id, letter, answer)).await
     }
 
     /// Delivers ranges of topics again, marked. Resolves once that is stored.
     pub async fn replay(&self, id: SubscriptionId, replay: ReplayId, ranges: Vec<ReplayRange>) -> Result<(), Problem> {
-        let ranges = ranges
-            .into_iter()
-            .map(|(topic, partition, range)| Range { topic, partition, from: range.start, until: range.end })
-            .collect();
+        let ranges =
+            ranges.into_iter().map(|(topic, partition, range)| Range { topic, partition, from: range.start, until: range.end }).collect();
         self.ask(id, |answer| Ask::Replay(id, replay, ranges, answer)).await
     }
 

@@ -232,8 +232,12 @@ impl Shard {
     pub(super) fn lose_range(&mut self, number: u32, from: u64, to: u64) {
         let Some(part) = self.parts.get(&number) else { return };
         let topic = part.topic.topic.name.clone();
-        let wanting: Vec<_> =
-            self.subscribers.values().filter(|subscriber| subscriber.is_live() && subscriber.route.admits_topic(&topic)).map(|subscriber| subscriber.id()).collect();
+        let wanting: Vec<_> = self
+            .subscribers
+            .values()
+            .filter(|subscriber| subscriber.is_live() && subscriber.route.admits_topic(&topic))
+            .map(|subscriber| subscriber.id())
+            .collect();
         for id in wanting {
             self.lose_lane_range(id, LaneKey { part: number, replay: None }, from, to);
         }

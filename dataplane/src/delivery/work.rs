@@ -28,12 +28,7 @@ pub(super) enum Done {
     /// A request.
     Attempt(Box<Attempted>),
     /// A lane's read.
-    Lane {
-        subscription: SubscriptionId,
-        lane: LaneKey,
-        from: u64,
-        page: Result<Page, LogError>,
-    },
+    Lane { subscription: SubscriptionId, lane: LaneKey, from: u64, page: Result<Page, LogError> },
     /// A partition's read.
     Part { part: u32, page: Result<Page, LogError> },
     /// A load of retries from the store.
@@ -59,11 +54,7 @@ pub(super) struct Attempted {
 /// How an attempt ended.
 pub(super) enum Ending {
     /// There was a request.
-    Sent {
-        verdict: Verdict,
-        status: Option<u16>,
-        head: Bytes,
-    },
+    Sent { verdict: Verdict, status: Option<u16>, head: Bytes },
     /// There was none, and there will be none.
     Never(Reason, String),
     /// There was none because the log or the store could not be read; it is tried again.

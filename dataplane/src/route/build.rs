@@ -17,8 +17,8 @@ use posthorn_domain::time::Time;
 use posthorn_storage::log::{Log, TopicSettings};
 use serde_json::Value;
 
-use super::table::{SchemaRoute, SubscriptionRoute, Table, TopicRoute};
 use super::Index;
+use super::table::{SchemaRoute, SubscriptionRoute, Table, TopicRoute};
 
 /// Makes tables out of deltas. One a node; it numbers the generations.
 pub struct Builder {
@@ -207,12 +207,7 @@ fn signing_keys(spec: &SubscriptionSpec) -> Result<Vec<(SigningKey, Option<Time>
 
 fn meta(resource: &Resource) -> Meta {
     let time = |member: &str| Time::parse(text(&resource.document, member)).unwrap_or_default();
-    Meta {
-        revision: resource.revision,
-        incarnation: resource.incarnation,
-        created_at: time("created_at"),
-        updated_at: time("updated_at"),
-    }
+    Meta { revision: resource.revision, incarnation: resource.incarnation, created_at: time("created_at"), updated_at: time("updated_at") }
 }
 
 fn text<'a>(document: &'a Value, member: &str) -> &'a str {

@@ -104,7 +104,8 @@ struct Control {
 impl Control {
     /// The inner error is the exit code, after faults of declared resources were printed.
     async fn start(config: &Config, key: Arc<SealingKey>) -> anyhow::Result<Result<Self, ExitCode>> {
-        let listener = TcpListener::bind(config.control.listen).await.with_context(|| format!("control.listen {}", config.control.listen))?;
+        let listener =
+            TcpListener::bind(config.control.listen).await.with_context(|| format!("control.listen {}", config.control.listen))?;
         let address = listener.local_addr()?;
         let settings = posthorn_controlplane::Config {
             guard: Guard::new(config.delivery.allow_cidrs.clone(), config.delivery.allow_http),
