@@ -6,3 +6,6 @@ mod deliveries;
 mod main_path;
 mod publish;
 mod reading;
+mod crash;
+mod damage;
+mod kit;
