@@ -90,7 +90,10 @@ async fn an_exhausted_schedule_makes_a_dead_letter_that_can_be_retried() -> Resu
     ensure!(world.receiver.tally("/hook").total == 3, "n delays are n + 1 attempts: {:?}", world.receiver.tally("/hook"));
     let letter = &letters[0];
     ensure!(letter["id"].as_str().is_some_and(|i| i.starts_with("dl_")), "{letter}");
-    ensure!(letter["subscription"] == *subscribed.id && letter["event"]["id"] == *id && letter["event"]["data"] == json!({"n": 1}), "{letter}");
+    ensure!(
+        letter["subscription"] == *subscribed.id && letter["event"]["id"] == *id && letter["event"]["data"] == json!({"n": 1}),
+        "{letter}"
+    );
     ensure!(letter["detail"].as_str().is_some_and(|d| !d.is_empty()), "{letter}");
     let delivery = world.read(&format!("/v1/deliveries/{}", letter["delivery"].as_str().context("a delivery")?)).await?;
     ensure!(delivery["status"] == "dead_lettered" && delivery["attempts"].as_array().is_some_and(|a| a.len() == 3), "{delivery}");
@@ -232,7 +235,8 @@ async fn an_endpoint_that_is_gone_disables_its_subscription() -> Result<()> {
     world.receiver.on("/hook", Behaviour::Gone);
     let id = world.publish("orders", json!(1)).await?;
     let path = format!("/v1/subscriptions/{}", subscribed.id);
-    let disabled = eventually("disabled", SOON, || async { Some(world.read(&path).await.ok()?).filter(|s| s["status"] == "disabled") }).await?;
+    let disabled =
+        eventually("disabled", SOON, || async { Some(world.read(&path).await.ok()?).filter(|s| s["status"] == "disabled") }).await?;
     ensure!(disabled["status_reason"].as_str().is_some_and(|r| r.contains("410") || r.contains("gone")), "{disabled}");
     let letters = world.listed("/v1/dead-letters", 1, |l| l["reason"] == "endpoint_gone").await?;
     ensure!(letters[0]["event"]["id"] == *id, "{letters:?}");

@@ -2,10 +2,11 @@
 
 mod architecture;
 mod bans;
+mod control;
+mod crash;
+mod damage;
 mod deliveries;
+mod kit;
 mod main_path;
 mod publish;
 mod reading;
-mod crash;
-mod damage;
-mod kit;

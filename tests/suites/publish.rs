@@ -178,8 +178,14 @@ async fn json_data_is_checked_with_and_without_schema() -> Result<()> {
         "\u{feff}1".to_owned(),
         String::new(),
     ];
-    let good =
-        [deep(128), "18446744073709551615".to_owned(), "-9223372036854775808".to_owned(), "1e308".to_owned(), "null".to_owned(), " 1 ".to_owned()];
+    let good = [
+        deep(128),
+        "18446744073709551615".to_owned(),
+        "-9223372036854775808".to_owned(),
+        "1e308".to_owned(),
+        "null".to_owned(),
+        " 1 ".to_owned(),
+    ];
     for topic in ["plain", "checked"] {
         for media in ["application/json", "application/problem+json; charset=utf-8"] {
             for (n, data) in bad.iter().enumerate() {
@@ -374,7 +380,10 @@ async fn a_refused_event_may_be_answered_as_dead_lettered() -> Result<()> {
 #[tokio::test]
 async fn too_much_at_once_is_refused_with_a_time_to_come_back() -> Result<()> {
     // An event larger than all that may be worked on at once can never be admitted; one that fits can.
-    let world = World::with(Config::with(json!({"ingest": {"max_event_bytes": "64KiB", "max_batch_bytes": "64KiB", "max_in_flight_bytes": "64KiB"}}))).await?;
+    let world = World::with(Config::with(
+        json!({"ingest": {"max_event_bytes": "64KiB", "max_batch_bytes": "64KiB", "max_in_flight_bytes": "64KiB"}}),
+    ))
+    .await?;
     world.topic("orders", json!({})).await?;
     let calls = (0..64).map(|n| {
         let (data, body) = (world.data.clone(), "x".repeat(60_000));
