@@ -1,11 +1,13 @@
 //! All suites in one test binary: one link instead of many.
 
 mod architecture;
+mod bad_requests;
 mod bans;
 mod control;
 mod crash;
 mod damage;
 mod deliveries;
+mod grpc;
 mod kit;
 mod main_path;
 mod publish;
