@@ -3,6 +3,7 @@
 mod architecture;
 mod bad_requests;
 mod bans;
+mod cli_suite;
 mod control;
 mod crash;
 mod damage;
@@ -10,5 +11,6 @@ mod deliveries;
 mod grpc;
 mod kit;
 mod main_path;
+mod planes;
 mod publish;
 mod reading;
