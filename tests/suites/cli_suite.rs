@@ -229,7 +229,7 @@ async fn listen_verifies_prints_and_answers_as_told() -> Result<()> {
     let spec = |secret: &str| json!({"endpoint": {"url": url}, "signing": [{"scheme": "standard-webhooks", "secret": secret}], "retry": {"schedule": ["10ms"], "jitter": 0}});
     let good = world.subscribe("/good", spec(&secret)).await?;
     let id = world.publish("orders", json!({"n": 4711})).await?;
-    listen.says("4711").await?;
+    ensure!(listen.says(&format!("ce-id={id}")).await?.contains("verified"));
     let found = world.listed(&format!("/v1/deliveries?event_id={id}"), 1, |d| d["status"] == "delivered").await?;
     let codes: Vec<&Value> = found[0]["attempts"].as_array().context("attempts")?.iter().map(|a| &a["status_code"]).collect();
     ensure!(codes == [418, 200], "{codes:?}");
@@ -263,6 +263,14 @@ async fn the_configuration_is_checked_shown_and_described() -> Result<()> {
         bad.code == Some(64) && bad.stderr.to_lowercase().contains("colour") && bad.stderr.to_lowercase().contains("allow_cidrs"),
         "{bad:?}"
     );
+    // Declared resources too, as far as they can be judged by themselves.
+    let bad =
+        check("topics: [{name: a, partitions: 0, colour: red}]\nsubscriptions: [{name: b, filters: [], endpoint: {url: nonsense}}]\n", &[])
+            .await?;
+    ensure!(bad.code == Some(64), "{bad:?}");
+    for fault in ["topics[0].partitions", "topics[0].colour", "subscriptions[0].filters", "subscriptions[0].endpoint.url"] {
+        ensure!(bad.stderr.contains(fault), "`{fault}` is missing: {}", bad.stderr);
+    }
     let text = "subscriptions: [{name: a, filters: [{topic: '**'}], endpoint: {url: 'http://127.0.0.1:1/'}, signing: [{scheme: standard-webhooks, secret: whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw}]}]\ndelivery: {allow_cidrs: [127.0.0.0/8]}\n";
     std::fs::write(path, text)?;
     let dump = cli::run(&["config", "dump", "--config", path], &[("POSTHORN_INGEST__MAX_EVENT_BYTES", "2MiB")], "").await?;
