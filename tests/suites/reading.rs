@@ -115,12 +115,20 @@ async fn a_cursor_below_retention_is_gone_and_the_answer_says_where_to_go_on() -
         let reply = world.data.get(&format!("/v1/topics/orders/events?cursor={old}&limit=1")).await.ok()?;
         (reply.status == 410).then_some(reply)
     });
-    let gone = gone.await?;
-    ensure!(gone.problem()? == "cursor-expired");
-    let earliest = gone.json()?["earliest"].as_str().context("earliest")?.to_owned();
-    let answer = page(&world, "orders", &format!("cursor={earliest}&limit=1000")).await?;
-    ensure!(!ids(&answer).is_empty(), "{answer}");
-    Ok(())
+    let mut gone = gone.await?;
+    // Retention may pass the place that an answer named before it is asked for; then the next answer names a later one.
+    for _ in 0..100 {
+        ensure!(gone.status == 410 && gone.problem()? == "cursor-expired", "{}: {}", gone.status, gone.text());
+        let earliest = gone.json()?["earliest"].as_str().context("earliest")?.to_owned();
+        let reply = world.data.get(&format!("/v1/topics/orders/events?cursor={earliest}&limit=1000")).await?;
+        if reply.status == 200 {
+            let answer = reply.json()?;
+            ensure!(!ids(&answer).is_empty(), "{answer}");
+            return Ok(());
+        }
+        gone = reply;
+    }
+    anyhow::bail!("`earliest` is never there: {}", gone.text())
 }
 
 #[tokio::test]
