@@ -132,7 +132,8 @@ async fn publish_sends_lines_and_tail_shows_them() -> Result<()> {
     let file = world.posthorn.data_dir().join("lines.jsonl");
     let own = json!({"specversion": "1.0", "id": "own", "source": "/cli", "type": "t", "data": {"n": 5}});
     std::fs::write(&file, format!("{own}\n"))?;
-    shell.run(&["publish", "orders", file.to_str().context("a path")?], "").await.and_then(|d| Ok(ensure!(d.code == Some(0), "{d:?}")))?;
+    let done = shell.run(&["publish", "orders", file.to_str().context("a path")?], "").await?;
+    ensure!(done.code == Some(0), "{done:?}");
     let tailed = shell.ends(0, "tail orders --from earliest --limit 5 -o json", "").await?;
     let events: Vec<Value> =
         tailed.stdout.lines().map(serde_json::from_str).collect::<Result<_, _>>().with_context(|| tailed.stdout.clone())?;
@@ -141,7 +142,8 @@ async fn publish_sends_lines_and_tail_shows_them() -> Result<()> {
     let table = shell.ends(0, "tail orders --from earliest --limit 5", "").await?;
     ensure!(table.stdout.contains("own"), "{table:?}");
     // Sent again, it is no failure; a refused line is, and says which.
-    shell.run(&["publish", "orders", file.to_str().context("a path")?], "").await.and_then(|d| Ok(ensure!(d.code == Some(0), "{d:?}")))?;
+    let done = shell.run(&["publish", "orders", file.to_str().context("a path")?], "").await?;
+    ensure!(done.code == Some(0), "{done:?}");
     for batch in ["", " - --batch"] {
         let refused = shell.ends(1, &format!("publish orders{batch}"), "{\"n\": 6}\n{nonsense\n{\"n\": 7}\n").await?;
         ensure!(refused.stderr.contains('2'), "the line's number: {refused:?}");

@@ -145,3 +145,28 @@ async fn a_data_plane_needs_to_know_its_control_plane() -> Result<()> {
     ensure!(said.contains("exit status: 64") && said.contains("control.url"), "{said}");
     Ok(())
 }
+
+#[tokio::test]
+async fn what_a_node_does_not_allow_is_not_reached_and_its_neighbours_work() -> Result<()> {
+    // The control plane allows a range that the node does not.
+    let wide = Config::default().set("delivery.allow_cidrs", json!(["127.0.0.0/8", "10.0.0.0/8"]));
+    let control = Posthorn::start_as(Mode::ControlPlane, wide).await?;
+    let config = Config::default().set("control.url", json!(control.url_of_control()));
+    let data = Posthorn::start_as(Mode::DataPlane, config).await?;
+    let apart = Apart { control, data, receiver: Receiver::start().await? };
+    apart.write("/v1/topics/orders", &json!({})).await?;
+    let spec = json!({"name": "far", "filters": [{"topic": "**"}], "endpoint": {"url": "http://10.0.0.1/"}, "retry": {"schedule": []}});
+    let far = apart.write("/v1/subscriptions", &spec).await?;
+    apart.subscribe("/hook").await?;
+    apart.publish("orders", "1").await?;
+    apart.receiver.wait_for_unique("/hook", 1, SOON).await?;
+    // Nacked by name, or a dead letter for what was not allowed: either way somebody is told.
+    let control = apart.control.control();
+    eventually("somebody is told", SOON, || async {
+        let nodes = control.get("/v1/nodes").await.ok()?.json().ok()?;
+        let letters = control.get("/v1/dead-letters?reason=egress_forbidden").await.ok()?.json().ok()?;
+        let nacked = nodes[0]["nacked"].to_string().contains(far["id"].as_str()?);
+        (nacked || letters["items"][0]["subscription"] == far["id"]).then_some(())
+    })
+    .await
+}

@@ -5,10 +5,9 @@ use http::Method;
 use posthorn_tests::{Config, Reply, SOON, World};
 use serde_json::{Value, json};
 
-const ORDER: &str = r#"{"type": "object", "required": ["qty"], "properties": {"qty": {"type": "integer"}, "lines": {"type": "array", "items": {"type": "object", "properties": {"qty": {"type": "integer"}}}}}}"#;
-
 fn order() -> Value {
-    serde_json::from_str(ORDER).unwrap()
+    let line = json!({"type": "object", "properties": {"qty": {"type": "integer"}}});
+    json!({"type": "object", "required": ["qty"], "properties": {"qty": {"type": "integer"}, "lines": {"type": "array", "items": line}}})
 }
 
 /// Whether the answer is a whole problem document with this code; gives it.
