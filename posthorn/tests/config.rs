@@ -94,7 +94,7 @@ fn secrets_are_masked_and_not_taken_from_the_file() {
     assert!(faults("secrets: {key: abc}\n", &[]).contains("POSTHORN_SECRETS__KEY"));
     let text = String::from_utf8(config("check", "", &[], &[("POSTHORN_SECRETS__KEY", "hush")]).stderr).unwrap();
     assert!(text.contains("secrets.key (environment POSTHORN_SECRETS__KEY)") && !text.contains("hush"), "{text}");
-    let file = "subscriptions:\n  - {name: s, signing: [{scheme: standard-webhooks, secret: hush-1}], endpoint: {auth: [{type: bearer, token: hush-2}]}}\n";
+    let file = "subscriptions:\n  - {name: s, filters: [{topic: a}], signing: [{scheme: standard-webhooks, secret: whsec_hushhushhushhushhushhushhushhush}], endpoint: {url: 'https://a.example/', auth: [{type: basic, username: u, password: hush-2}]}}\n";
     let key = "c0ffee42".repeat(8);
     let shown = dump(file, &[("POSTHORN_SECRETS__KEY", &key)]);
     assert!(!shown.to_string().contains("hush") && !shown.to_string().contains("c0ffee"), "{shown}");

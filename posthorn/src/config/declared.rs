@@ -14,7 +14,7 @@ pub(super) fn faults(raw: &RawConfig) -> Vec<(String, String)> {
     let guard = Guard::new(raw.delivery.allow_cidrs.clone(), raw.delivery.allow_http);
     let mut found = Vec::new();
     check("topics", &raw.topics, topic, &mut found);
-    check("schemas", &raw.schemas, |document| SchemaSpec::parse(document).map(drop), &mut found);
+    check("schemas", &raw.schemas, schema, &mut found);
     check("subscriptions", &raw.subscriptions, |document| SubscriptionSpec::parse(document, &guard).map(drop), &mut found);
     found
 }
@@ -23,6 +23,11 @@ fn topic(document: &Value) -> Result<(), Problem> {
     // Without a name or with a wrong one that is the fault; another check says so.
     let Some(Ok(name)) = document["name"].as_str().map(str::parse::<TopicName>) else { return Ok(()) };
     TopicSpec::parse(document, &name).map(drop)
+}
+
+fn schema(document: &Value) -> Result<(), Problem> {
+    // Without a document, the check of `schema` and `file` has said so.
+    if document.get("schema").is_none() { Ok(()) } else { SchemaSpec::parse(document).map(drop) }
 }
 
 fn check(list: &str, items: &[Value], parse: impl Fn(&Value) -> Result<(), Problem>, found: &mut Vec<(String, String)>) {
