@@ -4,4 +4,5 @@ mod architecture;
 mod bans;
 mod crash;
 mod damage;
+mod fuzz;
 mod kit;
