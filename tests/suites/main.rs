@@ -1,8 +1,17 @@
 //! All suites in one test binary: one link instead of many.
 
 mod architecture;
+mod bad_requests;
 mod bans;
+mod cli_suite;
+mod control;
 mod crash;
 mod damage;
+mod deliveries;
 mod fuzz;
+mod grpc;
 mod kit;
+mod main_path;
+mod planes;
+mod publish;
+mod reading;
