@@ -4,4 +4,7 @@ mod architecture;
 mod bans;
 mod crash;
 mod damage;
+mod egress;
+mod endpoints;
 mod kit;
+mod memory;
