@@ -31,7 +31,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => server(&args, run::serve),
         Command::Dataplane(args) => server(&args, run::dataplane),
         Command::Controlplane(args) => server(&args, run::controlplane),
-        Command::Demo => report(demo::demo()),
+        Command::Demo(args) => report(demo::demo(&args)),
         Command::Config(verb) => verbs::config::run(&verb, global.output),
         client => verbs::run(client, &global),
     }

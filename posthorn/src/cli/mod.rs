@@ -58,7 +58,7 @@ pub enum Command {
     /// Run a control plane on its own.
     Controlplane(ServerArgs),
     /// Show the whole path once, on this machine.
-    Demo,
+    Demo(crate::demo::DemoArgs),
     /// Check, show and describe the configuration.
     #[command(subcommand)]
     Config(ConfigVerb),

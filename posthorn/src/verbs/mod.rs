@@ -7,7 +7,7 @@ mod node;
 mod pages;
 mod publish;
 mod schema;
-mod sse;
+pub mod sse;
 mod subscription;
 mod tail;
 mod topic;
@@ -53,7 +53,7 @@ async fn dispatch(command: Command, global: &Global) -> Result<ExitCode, Error> 
         Command::DeadLetter(verb) => dead_letter::run(&context, verb).await,
         Command::Delivery(verb) => delivery::run(&context, verb).await,
         Command::Node(verb) => node::run(&context, verb).await,
-        Command::Serve(_) | Command::Dataplane(_) | Command::Controlplane(_) | Command::Demo | Command::Config(_) => {
+        Command::Serve(_) | Command::Dataplane(_) | Command::Controlplane(_) | Command::Demo(_) | Command::Config(_) => {
             Err(Error::Usage("not a client verb".into()))
         }
     }

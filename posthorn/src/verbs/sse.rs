@@ -5,21 +5,21 @@ const MAX_PENDING: usize = 32 << 20;
 
 /// A message with data.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Message {
-    pub(super) id: Option<String>,
-    pub(super) data: String,
+pub struct Message {
+    pub id: Option<String>,
+    pub data: String,
 }
 
 /// Gathers bytes until a message is whole.
 #[derive(Debug, Default)]
-pub(super) struct Decoder {
+pub struct Decoder {
     pending: Vec<u8>,
     message: Message,
 }
 
 impl Decoder {
     /// Takes bytes in and gives the messages that they complete; `None` when a message grows beyond all measure.
-    pub(super) fn push(&mut self, bytes: &[u8]) -> Option<Vec<Message>> {
+    pub fn push(&mut self, bytes: &[u8]) -> Option<Vec<Message>> {
         self.pending.extend_from_slice(bytes);
         let mut messages = Vec::new();
         let mut start = 0;
