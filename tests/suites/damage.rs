@@ -76,6 +76,38 @@ async fn a_flipped_bit_is_a_gap_for_readers_and_a_dead_letter_for_subscribers() 
 }
 
 #[tokio::test]
+async fn damage_above_the_checkpoint_is_one_dead_letter_a_subscription() -> Result<()> {
+    let receiver = Receiver::start().await?;
+    // Progress is written when resources change, and not after that: the restart reads everything again.
+    let mut posthorn = Posthorn::start(Config::default().set("delivery.checkpoint_interval", json!("1h"))).await?;
+    topic(&posthorn, "above", json!({})).await?;
+    let mut subscriptions = Vec::new();
+    for path in ["/one", "/two"] {
+        subscriptions.push(subscribe(&posthorn, "above", &receiver.url(path), json!({})).await?);
+    }
+    for number in 0..4 {
+        publish(&posthorn, "above", &format!("e{number}")).await?;
+    }
+    posthorn.kill9();
+    let file = segments(&posthorn, "above").pop().context("a segment")?;
+    let mut bytes = fs::read(&file)?;
+    let (at, base) = frames(&bytes)[1];
+    bytes[at + FRAME_HEAD] ^= 0x80;
+    fs::write(&file, bytes)?;
+    posthorn.restart_with(|config| config.set("delivery.checkpoint_interval", json!("50ms"))).await?;
+    for subscription in subscriptions {
+        let letter = dead_letters(&posthorn, &subscription, 1).await?.remove(0);
+        ensure!((&letter["reason"], &letter["offset"]) == (&json!("log_damaged"), &json!(base)), "{letter}");
+    }
+    publish(&posthorn, "above", "after").await?;
+    for path in ["/one", "/two"] {
+        let arrived = || std::future::ready(receiver.received(path).iter().any(|got| got.header("ce-id") == "after").then_some(()));
+        eventually("events behind the damage arrive", SOON, arrived).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn damage_stops_the_start_where_it_is_told_to() -> Result<()> {
     let (_receiver, mut posthorn, _, file) = with_backlog("stopped", 5).await?;
     let whole = fs::read(&file)?;
@@ -167,6 +199,17 @@ async fn a_full_disk_refuses_goes_on_delivering_and_recovers() -> Result<()> {
     for number in 0..20 {
         publish(&posthorn, "full", &format!("e{number}")).await?;
     }
+    // Something that the state store has to keep, larger than what is left in its files.
+    topic(&posthorn, "letters", json!({})).await?;
+    receiver.on("/letters", Behaviour::Hang);
+    let never = json!({"retry": {"schedule": []}, "limits": {"in_flight": 40}, "endpoint": {"timeout": "60s"}});
+    let letters = subscribe(&posthorn, "letters", &receiver.url("/letters"), never).await?;
+    for number in 0..40 {
+        let mut event = event("letters", &format!("l{number}"));
+        event["data"]["filler"] = json!("x".repeat(100_000));
+        posthorn.data().publish(&event).await?.expect(202)?;
+    }
+    receiver.wait_for_unique("/letters", 40, SOON).await?;
     disk.fill()?;
 
     let mut refused = None;
