@@ -199,14 +199,14 @@ async fn a_full_disk_refuses_goes_on_delivering_and_recovers() -> Result<()> {
     for number in 0..20 {
         publish(&posthorn, "full", &format!("e{number}")).await?;
     }
-    // Something that the state store has to keep, larger than what is left in its files.
+    // Something that the state store will have to keep, and cannot: dead letters of 4 MB that come while the disk is full.
     topic(&posthorn, "letters", json!({})).await?;
-    receiver.on("/letters", Behaviour::Hang);
-    let never = json!({"retry": {"schedule": []}, "limits": {"in_flight": 40}, "endpoint": {"timeout": "60s"}});
+    receiver.on("/letters", Behaviour::Status(400));
+    let never = json!({"retry": {"schedule": ["2s"], "jitter": 0}, "limits": {"in_flight": 40}});
     let letters = subscribe(&posthorn, "letters", &receiver.url("/letters"), never).await?;
     for number in 0..40 {
         let mut event = event("letters", &format!("l{number}"));
-        event["data"]["filler"] = json!("x".repeat(100_000));
+        event["data"]["filler"] = json!(noise(number));
         posthorn.data().publish(&event).await?.expect(202)?;
     }
     receiver.wait_for_unique("/letters", 40, SOON).await?;
@@ -231,6 +231,8 @@ async fn a_full_disk_refuses_goes_on_delivering_and_recovers() -> Result<()> {
     // What is stored goes out although nothing more comes in.
     receiver.on("/full", Behaviour::Ok);
     receiver.wait_for_unique("/full", 20, SOON).await?;
+    let refused = || async { metric(&posthorn, "posthorn_checkpoints_failed_total").await.ok().filter(|count| *count > 0.0) };
+    eventually("the state store has met the full disk too", SOON, refused).await?;
 
     disk.free()?;
     let accepted = || async { (posthorn.data().publish(&event("full", "after")).await.ok()?.status == 202).then_some(()) };
@@ -241,6 +243,7 @@ async fn a_full_disk_refuses_goes_on_delivering_and_recovers() -> Result<()> {
     }
     let arrived = || std::future::ready(receiver.received("/full").iter().any(|got| got.header("ce-id") == "after").then_some(()));
     eventually("the new event arrives", SOON, arrived).await?;
+    dead_letters(&posthorn, &letters, 40).await?;
     let kept = ids(&read_all(&posthorn, "full").await?);
     ensure!((0..20).all(|number| kept.contains(&format!("e{number}"))) && kept.contains(&"after".to_owned()), "{kept:?}");
     Ok(())
@@ -262,6 +265,16 @@ async fn with_backlog(name: &str, count: usize) -> Result<(Receiver, Posthorn, S
     posthorn.terminate().await?;
     let file = segments(&posthorn, name).pop().context("a segment")?;
     Ok((receiver, posthorn, subscription, file))
+}
+
+/// 100,000 letters that do not compress well.
+fn noise(seed: u32) -> String {
+    let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(1);
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        char::from(b'A' + u8::try_from(state >> 27).unwrap_or(0))
+    };
+    (0..100_000).map(|_| next()).collect()
 }
 
 async fn resume(posthorn: &Posthorn, subscription: &str) -> Result<()> {
