@@ -112,7 +112,7 @@ impl utoipa::PartialSchema for Reason {
     fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
         utoipa::openapi::ObjectBuilder::new()
             .schema_type(utoipa::openapi::schema::Type::String)
-            .enum_values(Some(ALL.map(Reason::as_str)))
+            .enum_values(Some(ALL.map(Self::as_str)))
             .into()
     }
 }

@@ -2,3 +2,6 @@
 
 mod architecture;
 mod bans;
+mod crash;
+mod damage;
+mod kit;

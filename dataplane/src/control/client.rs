@@ -89,6 +89,7 @@ impl Client {
             connected: watch::Sender::new(false),
             revision: watch::Sender::new(0),
             changes: watch::Sender::new(0),
+            saved: watch::Sender::new(0),
             doubtful: false,
         };
         let status = Status { ready: link.ready.subscribe(), connected: link.connected.subscribe(), revision: link.revision.subscribe() };
@@ -99,7 +100,7 @@ impl Client {
     pub async fn run(self, shutdown: CancellationToken) {
         let Self { endpoint, cache, mut link } = self;
         restore(&cache, &mut link).await;
-        let saver = tokio::spawn(saver::run(cache, link.held.clone(), link.changes.subscribe(), shutdown.clone()));
+        let saver = tokio::spawn(saver::run(cache, link.held.clone(), link.changes.subscribe(), link.saved.clone()));
         tokio::select! {
             () = follow(&endpoint, &mut link) => {}
             () = shutdown.cancelled() => {}

@@ -25,6 +25,8 @@ const QUEUE: usize = 64;
 /// Bytes of one message; the control plane cuts at a mebibyte, but never a resource.
 const MAX_MESSAGE: usize = 32 << 20;
 const OPEN_WITHIN: Duration = Duration::from_secs(10);
+/// How long an acknowledgement waits for the disk.
+const KEPT_WITHIN: Duration = Duration::from_secs(5);
 /// Reports that are remembered until the control plane has acted on them.
 const MAX_REPORTED: usize = 1024;
 
@@ -43,6 +45,8 @@ pub(super) struct Link {
     pub(super) connected: watch::Sender<bool>,
     pub(super) revision: watch::Sender<u64>,
     pub(super) changes: watch::Sender<u64>,
+    /// The change that was last written to the disk.
+    pub(super) saved: watch::Sender<u64>,
     /// Something did not fit: the next hello asks for everything.
     pub(super) doubtful: bool,
     /// When the last stream ended; the start, when there was none.
@@ -133,10 +137,20 @@ impl Link {
             self.doubtful = false;
         }
         self.in_force();
-        self.changes.send_modify(|count| *count += 1);
+        self.keep().await;
         let nacks = self.held.lock().nacks.clone().into_iter();
         let nacks = nacks.map(|(key, reason)| wire::Nack { resource: key.as_str().to_owned(), reason }).collect();
         Ok(Ack { nonce: push.nonce, revision: push.revision, nacks })
+    }
+
+    /// Has the change written down, and waits for that.
+    async fn keep(&self) {
+        self.changes.send_modify(|count| *count += 1);
+        let change = *self.changes.borrow();
+        let mut saved = self.saved.subscribe();
+        if tokio::time::timeout(KEPT_WITHIN, saved.wait_for(|saved| *saved >= change)).await.is_err() {
+            tracing::warn!("the snapshot takes long to be written; it is acknowledged all the same");
+        }
     }
 
     async fn apply(&self, delta: Delta, full: bool) {

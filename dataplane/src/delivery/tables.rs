@@ -9,7 +9,7 @@ use posthorn_domain::ids::SubscriptionId;
 use posthorn_domain::names::TopicName;
 use posthorn_domain::resource::Start;
 use posthorn_domain::time::Time;
-use posthorn_storage::state::{LaneState, Loaded, Start as StartRow};
+use posthorn_storage::state::{Base, LaneState, Loaded, Start as StartRow};
 
 use super::lane::{Lane, LaneKey, Mode};
 use super::part::Part;
@@ -37,17 +37,9 @@ pub(super) struct Restored {
 const SEEN: &str = "posthorn.seen";
 
 impl Restored {
-    /// This shard's share of what was stored. Bases of another number of shards count with their least.
+    /// This shard's share of what was stored.
     pub(super) fn of(loaded: &Loaded, waiting: &[SubscriptionId], shard: u16, shards: u16) -> Self {
-        let mut restored = Self::default();
-        for base in &loaded.bases {
-            if base.shards == shards && base.shard != shard {
-                continue;
-            }
-            let key = (base.topic.clone(), base.incarnation, base.partition);
-            let known = restored.bases.entry(key).or_insert(base.offset);
-            *known = (*known).min(base.offset);
-        }
+        let mut restored = Self { bases: bases_of(&loaded.bases, shard, shards), ..Self::default() };
         for lane in loaded.lanes.iter().filter(|lane| shard_of(lane.subscription, shards) == shard) {
             restored.lanes.entry(lane.subscription).or_default().push(lane.clone());
         }
@@ -269,8 +261,54 @@ impl Shard {
     }
 }
 
+/// Where this shard goes on, for each partition. Rows stay when the number of shards changes, and every row is true for ever of the
+/// lanes that it spoke for: they have passed its offset or have a row of their own. So this shard's own row counts, and of another
+/// number of shards the least, once all of them have one (together they speak for every lane); the greatest of these is the newest.
+fn bases_of(rows: &[Base], shard: u16, shards: u16) -> HashMap<(TopicName, u64, u32), u64> {
+    let mut found = HashMap::default();
+    let mut others: HashMap<(&TopicName, u64, u32, u16), (u16, u64)> = HashMap::default();
+    let mut count = |name: &TopicName, incarnation, partition, offset: u64| {
+        let known = found.entry((name.clone(), incarnation, partition)).or_insert(offset);
+        *known = offset.max(*known);
+    };
+    for row in rows {
+        if row.shards != shards {
+            let (rows, least) = others.entry((&row.topic, row.incarnation, row.partition, row.shards)).or_insert((0, u64::MAX));
+            (*rows, *least) = (*rows + 1, row.offset.min(*least));
+        } else if row.shard == shard {
+            count(&row.topic, row.incarnation, row.partition, row.offset);
+        }
+    }
+    for ((name, incarnation, partition, of), (rows, least)) in others {
+        if rows == of {
+            count(name, incarnation, partition, least);
+        }
+    }
+    found
+}
+
 /// Whether the topic is still the one that the table has.
 fn is_current(table: &Table, topic: &TopicRoute) -> bool {
     let now = table.topics.get(&topic.topic.name);
     now.is_some_and(|now| now.topic.meta.incarnation == topic.topic.meta.incarnation)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_life_decides_where_a_shard_goes_on() {
+        let topic: TopicName = "orders".parse().unwrap();
+        let row = |shard, shards, offset| Base { topic: topic.clone(), incarnation: 1, partition: 0, shard, shards, offset };
+        let base = |rows: &[Base], shard, shards| bases_of(rows, shard, shards).get(&(topic.clone(), 1, 0)).copied();
+        // One shard, then three, of which one was slower.
+        let rows = [row(0, 1, 10), row(0, 3, 30), row(1, 3, 25), row(2, 3, 30)];
+        assert_eq!((base(&rows, 0, 3), base(&rows, 1, 3)), (Some(30), Some(25)));
+        assert_eq!((base(&rows, 0, 1), base(&rows, 1, 2)), (Some(25), Some(25)));
+        // Of three, one never wrote: what the other two passed says nothing of its lanes.
+        let rows = [row(0, 1, 10), row(0, 3, 30), row(1, 3, 25)];
+        assert_eq!((base(&rows, 2, 3), base(&rows, 0, 1)), (Some(10), Some(10)));
+        assert_eq!(base(&rows[1..], 0, 2), None);
+    }
 }

@@ -51,7 +51,7 @@ pub struct TopicSpec {
 pub struct Retention {
     /// By age.
     pub age: Option<Dur>,
-    /// By bytes in each partition.
+    /// By bytes, over all partitions.
     pub bytes: Option<Size>,
 }
 
