@@ -285,9 +285,10 @@ impl Shard {
     }
 
     fn is_drained(&mut self) -> bool {
-        let idle = self.subscribers.values().all(|subscriber| subscriber.in_flight == 0);
-        let stored = self.commit.under_way.is_none() && !self.has_progress();
-        if self.draining.is_none() || !idle || !stored {
+        if self.draining.is_none() || self.commit.under_way.is_some() || self.has_progress() {
+            return false;
+        }
+        if self.subscribers.values().any(|subscriber| subscriber.in_flight > 0) {
             return false;
         }
         if let Some(answer) = self.draining.take() {

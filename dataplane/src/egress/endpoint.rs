@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::Duration;
 
 use posthorn_domain::guard::Scheme;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -11,12 +12,22 @@ use super::error::{Fault, Phase, SendError};
 use super::pool::{Pool, PoolConfig};
 use super::target::Target;
 
+/// Connections of a pool up to which every request that finds none gets one.
+const FREELY: usize = 64;
+/// How long a request waits for a connection to come free before another one is made, in a pool that has many.
+const PATIENCE: Duration = Duration::from_millis(5);
+
 pub(super) struct Endpoint {
     /// Last in, first out, so that few stay warm and the rest age out. With the time since when each is idle.
     idle: RefCell<Vec<(H1, posthorn_domain::time::Time)>>,
     shared: RefCell<Option<Rc<H2>>>,
-    /// Connections in use; an idle one is taken before a new one is made, so all of them stay below this cap too.
+    /// Connections in use; an idle one is taken before a new one is made, so all of them stay below this cap too. It starts with
+    /// none and grows by [`Endpoint::grow`].
     connections: Semaphore,
+    /// Permits that `connections` was given.
+    granted: Cell<usize>,
+    /// The same over all endpoints of the pool.
+    all_granted: Rc<Cell<usize>>,
     streams: Semaphore,
     /// Held while it is not known whether HTTP/2 will be chosen: the others wait for what the first handshake brings.
     first: Semaphore,
@@ -31,11 +42,13 @@ pub(super) enum Lease<'a> {
 }
 
 impl Endpoint {
-    pub(super) fn new(config: &PoolConfig) -> Self {
+    pub(super) fn new(config: &PoolConfig, all_granted: Rc<Cell<usize>>) -> Self {
         Self {
             idle: RefCell::default(),
             shared: RefCell::default(),
-            connections: Semaphore::new(config.max_connections_per_endpoint),
+            connections: Semaphore::new(0),
+            granted: Cell::new(0),
+            all_granted,
             streams: Semaphore::new(config.max_h2_streams),
             first: Semaphore::new(1),
             h1_only: Cell::new(false),
@@ -49,7 +62,7 @@ impl Endpoint {
         if let Some(lease) = self.join(pool, target, fresh).await? {
             return Ok(lease);
         }
-        let permit = self.wait(&self.connections, pool.config.max_waiting_per_endpoint).await?;
+        let permit = self.connection(pool).await?;
         if !fresh && let Some(connection) = self.pop(pool, target) {
             return Ok(Lease::H1 { connection, reused: true, _permit: permit });
         }
@@ -120,6 +133,32 @@ impl Endpoint {
         None
     }
 
+    /// The right to one connection. While the pool has few, an endpoint gets another at once; when it has many, only after none
+    /// of its own came free for a moment. So a burst over many endpoints reuses what is there instead of opening a connection
+    /// for each request, which would overrun the queues of whoever listens.
+    async fn connection(&self, pool: &Pool) -> Result<SemaphorePermit<'_>, SendError> {
+        if let Ok(permit) = self.connections.try_acquire() {
+            return Ok(permit);
+        }
+        let max = pool.config.max_connections_per_endpoint;
+        if self.granted.get() < max && self.granted.get() > 0 && self.all_granted.get() >= FREELY {
+            let patient = tokio::time::timeout(PATIENCE, self.wait(&self.connections, pool.config.max_waiting_per_endpoint));
+            if let Ok(permit) = patient.await {
+                return permit;
+            }
+        }
+        if self.granted.get() < max {
+            self.grow();
+        }
+        self.wait(&self.connections, pool.config.max_waiting_per_endpoint).await
+    }
+
+    fn grow(&self) {
+        self.granted.set(self.granted.get() + 1);
+        self.all_granted.set(self.all_granted.get() + 1);
+        self.connections.add_permits(1);
+    }
+
     async fn wait<'a>(&'a self, cap: &'a Semaphore, max_waiting: usize) -> Result<SemaphorePermit<'a>, SendError> {
         if let Ok(permit) = cap.try_acquire() {
             return Ok(permit);
@@ -129,6 +168,12 @@ impl Endpoint {
         }
         let _place = Place::take(&self.waiting);
         cap.acquire().await.map_err(|_| SendError::unsent(Fault::Closed))
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        self.all_granted.set(self.all_granted.get().saturating_sub(self.granted.get()));
     }
 }
 

@@ -48,6 +48,8 @@ pub struct Pool {
     pub(super) clock: Clock,
     guard: RefCell<Arc<Guard>>,
     endpoints: RefCell<HashMap<Arc<Key>, Rc<Endpoint>>>,
+    /// Connections that endpoints may use, over all of them.
+    granted: Rc<Cell<usize>>,
 }
 
 impl Default for PoolConfig {
@@ -72,7 +74,7 @@ impl Pool {
     /// Outside a `LocalSet` or a local runtime.
     pub fn new(config: PoolConfig, resolver: Resolver, guard: Arc<Guard>, tls: &ClientConfig, clock: Clock) -> Rc<Self> {
         let tls = with_alpn(tls, config.h2);
-        let pool = Rc::new(Self { config, resolver, tls, clock, guard: RefCell::new(guard), endpoints: RefCell::default() });
+        let pool = Rc::new(Self { config, resolver, tls, clock, guard: RefCell::new(guard), endpoints: RefCell::default(), granted: Rc::default() });
         tokio::task::spawn_local(sweep_until_dropped(Rc::downgrade(&pool), config.idle_timeout));
         pool
     }
@@ -115,7 +117,7 @@ impl Pool {
         if let Some(endpoint) = endpoints.get(&target.key) {
             return Rc::clone(endpoint);
         }
-        let endpoint = Rc::new(Endpoint::new(&self.config));
+        let endpoint = Rc::new(Endpoint::new(&self.config, Rc::clone(&self.granted)));
         endpoints.insert(Arc::clone(&target.key), Rc::clone(&endpoint));
         endpoint
     }
