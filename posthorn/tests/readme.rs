@@ -4,6 +4,8 @@
 
 use std::process::Command;
 
+use posthorn_domain::guard::Guard;
+use posthorn_domain::resource::{SubscriptionSpec, TopicSpec};
 use posthorn_domain::{problem, reason};
 use serde_json::Value;
 
@@ -68,6 +70,16 @@ fn every_metric_is_in_the_readme_and_no_other() {
     for metric in listed {
         assert!(known.contains(&format!("posthorn_{metric}").as_str()), "posthorn_{metric} is in the README only");
     }
+}
+
+#[test]
+fn the_resources_of_the_readme_are_accepted() {
+    let chapter = README.split("## Resources").nth(1).unwrap().split("\n## ").next().unwrap();
+    let blocks: Vec<Value> =
+        chapter.split("```json\n").skip(1).map(|block| serde_json::from_str(block.split("```").next().unwrap()).unwrap()).collect();
+    let [topic, subscription] = blocks.as_slice() else { panic!("two examples") };
+    TopicSpec::parse(topic, &"orders".parse().unwrap()).unwrap();
+    SubscriptionSpec::parse(subscription, &Guard::default()).unwrap();
 }
 
 fn is_metric(text: &str) -> bool {
