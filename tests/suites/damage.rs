@@ -76,6 +76,38 @@ async fn a_flipped_bit_is_a_gap_for_readers_and_a_dead_letter_for_subscribers() 
 }
 
 #[tokio::test]
+async fn damage_above_the_checkpoint_is_one_dead_letter_a_subscription() -> Result<()> {
+    let receiver = Receiver::start().await?;
+    // Progress is written when resources change, and not after that: the restart reads everything again.
+    let mut posthorn = Posthorn::start(Config::default().set("delivery.checkpoint_interval", json!("1h"))).await?;
+    topic(&posthorn, "above", json!({})).await?;
+    let mut subscriptions = Vec::new();
+    for path in ["/one", "/two"] {
+        subscriptions.push(subscribe(&posthorn, "above", &receiver.url(path), json!({})).await?);
+    }
+    for number in 0..4 {
+        publish(&posthorn, "above", &format!("e{number}")).await?;
+    }
+    posthorn.kill9();
+    let file = segments(&posthorn, "above").pop().context("a segment")?;
+    let mut bytes = fs::read(&file)?;
+    let (at, base) = frames(&bytes)[1];
+    bytes[at + FRAME_HEAD] ^= 0x80;
+    fs::write(&file, bytes)?;
+    posthorn.restart_with(|config| config.set("delivery.checkpoint_interval", json!("50ms"))).await?;
+    for subscription in subscriptions {
+        let letter = dead_letters(&posthorn, &subscription, 1).await?.remove(0);
+        ensure!((&letter["reason"], &letter["offset"]) == (&json!("log_damaged"), &json!(base)), "{letter}");
+    }
+    publish(&posthorn, "above", "after").await?;
+    for path in ["/one", "/two"] {
+        let arrived = || std::future::ready(receiver.received(path).iter().any(|got| got.header("ce-id") == "after").then_some(()));
+        eventually("events behind the damage arrive", SOON, arrived).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn damage_stops_the_start_where_it_is_told_to() -> Result<()> {
     let (_receiver, mut posthorn, _, file) = with_backlog("stopped", 5).await?;
     let whole = fs::read(&file)?;
@@ -167,6 +199,17 @@ async fn a_full_disk_refuses_goes_on_delivering_and_recovers() -> Result<()> {
     for number in 0..20 {
         publish(&posthorn, "full", &format!("e{number}")).await?;
     }
+    // Something that the state store will have to keep, and cannot: dead letters of 4 MB that come while the disk is full.
+    topic(&posthorn, "letters", json!({})).await?;
+    receiver.on("/letters", Behaviour::Status(400));
+    let never = json!({"retry": {"schedule": ["2s"], "jitter": 0}, "limits": {"in_flight": 40}});
+    let letters = subscribe(&posthorn, "letters", &receiver.url("/letters"), never).await?;
+    for number in 0..40 {
+        let mut event = event("letters", &format!("l{number}"));
+        event["data"]["filler"] = json!(noise(number));
+        posthorn.data().publish(&event).await?.expect(202)?;
+    }
+    receiver.wait_for_unique("/letters", 40, SOON).await?;
     disk.fill()?;
 
     let mut refused = None;
@@ -188,6 +231,8 @@ async fn a_full_disk_refuses_goes_on_delivering_and_recovers() -> Result<()> {
     // What is stored goes out although nothing more comes in.
     receiver.on("/full", Behaviour::Ok);
     receiver.wait_for_unique("/full", 20, SOON).await?;
+    let refused = || async { metric(&posthorn, "posthorn_checkpoints_failed_total").await.ok().filter(|count| *count > 0.0) };
+    eventually("the state store has met the full disk too", SOON, refused).await?;
 
     disk.free()?;
     let accepted = || async { (posthorn.data().publish(&event("full", "after")).await.ok()?.status == 202).then_some(()) };
@@ -198,6 +243,7 @@ async fn a_full_disk_refuses_goes_on_delivering_and_recovers() -> Result<()> {
     }
     let arrived = || std::future::ready(receiver.received("/full").iter().any(|got| got.header("ce-id") == "after").then_some(()));
     eventually("the new event arrives", SOON, arrived).await?;
+    dead_letters(&posthorn, &letters, 40).await?;
     let kept = ids(&read_all(&posthorn, "full").await?);
     ensure!((0..20).all(|number| kept.contains(&format!("e{number}"))) && kept.contains(&"after".to_owned()), "{kept:?}");
     Ok(())
@@ -219,6 +265,16 @@ async fn with_backlog(name: &str, count: usize) -> Result<(Receiver, Posthorn, S
     posthorn.terminate().await?;
     let file = segments(&posthorn, name).pop().context("a segment")?;
     Ok((receiver, posthorn, subscription, file))
+}
+
+/// 100,000 letters that do not compress well.
+fn noise(seed: u32) -> String {
+    let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(1);
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        char::from(b'A' + u8::try_from(state >> 27).unwrap_or(0))
+    };
+    (0..100_000).map(|_| next()).collect()
 }
 
 async fn resume(posthorn: &Posthorn, subscription: &str) -> Result<()> {

@@ -16,10 +16,10 @@ use posthorn_storage::state::{DeadLetter, Retry, RetrySource, StateError};
 
 use super::attempt::{Progress, Step, dice};
 use super::item::{Item, Origin};
-use super::lane::{LaneKey, weight};
+use super::lane::{LaneKey, Mode, weight};
 use super::outcome::Verdict;
 use super::shard::Shard;
-use super::subscriber::{Items, RETRIES_IN_MEMORY};
+use super::subscriber::{Items, RETRIES_IN_MEMORY, Subscriber};
 use super::work::{self, Attempted, Ending};
 
 /// How long a retry whose event could not be read waits.
@@ -228,18 +228,20 @@ impl Shard {
         (!rest.is_empty()).then_some(rest)
     }
 
-    /// A damaged range of a partition: every lane that was to get it loses it.
+    /// A damaged range of a partition: every lane that was to get it from here loses it. Lagging lanes will meet it themselves.
     pub(super) fn lose_range(&mut self, number: u32, from: u64, to: u64) {
         let Some(part) = self.parts.get(&number) else { return };
         let topic = part.topic.topic.name.clone();
-        let wanting: Vec<_> = self
-            .subscribers
-            .values()
-            .filter(|subscriber| subscriber.is_live() && subscriber.route.admits_topic(&topic))
-            .map(|subscriber| subscriber.id())
-            .collect();
+        let key = LaneKey { part: number, replay: None };
+        let awaits = |subscriber: &&Subscriber| match subscriber.lanes.get(&key).map(|lane| lane.mode) {
+            None => true,
+            Some(Mode::Tailing { from }) => from < to,
+            Some(Mode::Lagging { .. }) => false,
+        };
+        let wanting = self.subscribers.values().filter(|subscriber| subscriber.is_live() && subscriber.route.admits_topic(&topic));
+        let wanting: Vec<_> = wanting.filter(awaits).map(Subscriber::id).collect();
         for id in wanting {
-            self.lose_lane_range(id, LaneKey { part: number, replay: None }, from, to);
+            self.lose_lane_range(id, key, from, to);
         }
     }
 

@@ -97,7 +97,25 @@ impl Shard {
         self.names.insert(number, (topic.topic.name.clone(), partition));
         self.parts.insert(number, Part { topic: Arc::clone(topic), partition, fed, reading: false, last_at, dirty: true });
         self.dirty_parts.insert(number);
+        self.hold_for_absent(topic, partition, fed);
         self.read_part(number);
+    }
+
+    /// A subscription that was given its start before a crash may be newer than the snapshot that was found on the disk. Until the
+    /// control plane tells of it again, events go by that it is to get: its place is noted before they do.
+    fn hold_for_absent(&mut self, topic: &TopicRoute, partition: u32, next: u64) {
+        let absent: Vec<_> = self.restored.seen.iter().filter(|id| !self.table.subscriptions.contains_key(*id)).copied().collect();
+        for subscription in absent {
+            let rows = self.restored.lanes.entry(subscription).or_default();
+            let (name, incarnation) = (&topic.topic.name, topic.topic.meta.incarnation);
+            let is_here = |row: &LaneState| row.topic == *name && row.incarnation == incarnation && row.partition == partition;
+            if !rows.iter().any(|row| is_here(row) && row.replay.is_none()) {
+                let settled = Vec::new();
+                let row = LaneState { subscription, topic: name.clone(), incarnation, partition, replay: None, next, settled, until: None };
+                self.outbox.put_lane(row.clone());
+                rows.push(row);
+            }
+        }
     }
 
     fn remove_part(&mut self, number: u32) {

@@ -103,6 +103,10 @@ fn run(upkeep: &Upkeep, mut requests: mpsc::Receiver<Request>) {
 
 impl Upkeep {
     fn flush(&self) {
+        // A store that a full disk had stopped goes on by the next write; nobody else may have one.
+        if self.state.health().is_err() {
+            drop(self.state.commit(Batch::new(), false));
+        }
         if let Err(error) = self.attempts.flush() {
             tracing::warn!(%error, "attempt records cannot be written");
         }

@@ -1,34 +1,37 @@
 //! The delivery state on the local disk, in fjall. Leveled compaction, no key-value separation, no `clear`: see its open bugs.
 
 mod letters;
+mod open;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::PersistMode;
 use parking_lot::Mutex;
 use posthorn_domain::ids::{DeadLetterId, SubscriptionId};
 use posthorn_domain::names::TopicName;
 use posthorn_domain::time::Time;
 
+use self::open::{Slot, has_room, is_full};
 use super::{Batch, DeadLetter, DeadLetterFilter, Loaded, Op, Page, Retry, RetrySource, State, StateError, keys, values};
 
 const FORMAT: u64 = 1;
 /// Rows in one batch of a removal: a bound on memory and on how long other writers wait.
 const REMOVAL: usize = 1024;
-const CACHE_BYTES: u64 = 8 << 20;
-const MEMTABLE_BYTES: u64 = 4 << 20;
-const JOURNAL_BYTES: u64 = 64 << 20;
 
 /// The embedded store. The folder is locked while it is open.
 pub struct Embedded {
-    db: Database,
-    positions: Keyspace,
-    retries: Keyspace,
-    letters: Keyspace,
-    stopped: Mutex<Option<String>>,
+    slot: Slot,
+    stopped: Mutex<Option<Stop>>,
     unreadable: AtomicU64,
+}
+
+/// Why nothing is written.
+struct Stop {
+    why: String,
+    /// Nothing but room is missing: the store goes on once there is some.
+    full: bool,
 }
 
 /// One row to write (`Some`) or delete, by keyspace and key. fjall gives all rows of a batch one sequence number, so a key may stand in it once only.
@@ -44,25 +47,13 @@ enum Table {
 impl Embedded {
     /// Opens the store in `folder`, or makes it.
     pub fn open(folder: &Path) -> Result<Self, StateError> {
-        let opened = Database::builder(folder)
-            .cache_size(CACHE_BYTES)
-            .max_journaling_size(JOURNAL_BYTES)
-            .max_cached_files(Some(64))
-            .worker_threads(1)
-            .open();
-        let db = opened.map_err(|error| open_error(error, folder))?;
-        let table = |name| {
-            db.keyspace(name, || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES))
-                .map_err(|error| open_error(error, folder))
-        };
-        let [positions, retries, letters] = [table("positions")?, table("retries")?, table("dead_letters")?];
-        let store = Self { db, positions, retries, letters, stopped: Mutex::new(None), unreadable: AtomicU64::new(0) };
+        let store = Self { slot: Slot::open(folder)?, stopped: Mutex::new(None), unreadable: AtomicU64::new(0) };
         store.check_format()?;
         Ok(store)
     }
 
     fn check_format(&self) -> Result<(), StateError> {
-        match self.positions.get(keys::FORMAT).map_err(read_error)? {
+        match self.slot.get()?.positions.get(keys::FORMAT).map_err(read_error)? {
             None => self.write(BTreeMap::from([((Table::Positions, keys::FORMAT.to_vec()), Some(FORMAT.to_be_bytes().to_vec()))]), true),
             Some(value) => match <[u8; 8]>::try_from(&value[..]).map(u64::from_be_bytes) {
                 Ok(found) if found <= FORMAT => Ok(()),
@@ -72,30 +63,25 @@ impl Embedded {
         }
     }
 
-    fn table(&self, table: Table) -> &Keyspace {
-        match table {
-            Table::Positions => &self.positions,
-            Table::Retries => &self.retries,
-            Table::Letters => &self.letters,
-        }
-    }
-
     fn write(&self, rows: Rows, sync: bool) -> Result<(), StateError> {
-        self.health()?;
+        self.go_on()?;
+        let open = self.slot.get()?;
         let mode = if sync { PersistMode::SyncData } else { PersistMode::Buffer };
-        let mut batch = self.db.batch().durability(Some(mode));
+        let mut batch = open.db.batch().durability(Some(mode));
         for ((table, key), value) in rows {
             match value {
-                Some(value) => batch.insert(self.table(table), key, value),
-                None => batch.remove(self.table(table), key),
+                Some(value) => batch.insert(open.table(table), key, value),
+                None => batch.remove(open.table(table), key),
             }
         }
         // fjall's commit of an empty batch does nothing, not even what its durability asks for.
-        let written = if batch.is_empty() { self.db.persist(mode) } else { batch.commit() };
+        let written = if batch.is_empty() { open.db.persist(mode) } else { batch.commit() };
         written.map_err(|error| {
             tracing::error!(%error, "the state store failed to write and stops");
             metrics::counter!("posthorn_state_write_failures_total").increment(1);
-            *self.stopped.lock() = Some(error.to_string());
+            let full = matches!(&error, fjall::Error::Io(error) if is_full(error))
+                || has_room(self.slot.folder()).is_err_and(|error| is_full(&error));
+            *self.stopped.lock() = Some(Stop { why: error.to_string(), full });
             match error {
                 fjall::Error::Io(error) => StateError::Io(error),
                 other => StateError::Stopped(other.to_string()),
@@ -103,10 +89,23 @@ impl Embedded {
         })
     }
 
+    /// Opens the store anew when a full disk had stopped it and there is room again: what a failed write left is cut off by that.
+    fn go_on(&self) -> Result<(), StateError> {
+        let mut stopped = self.stopped.lock();
+        let Some(stop) = &*stopped else { return Ok(()) };
+        if stop.full && has_room(self.slot.folder()).is_ok() && self.slot.reopen()? {
+            tracing::info!("there is room on the disk again; the state store goes on");
+            *stopped = None;
+            return Ok(());
+        }
+        Err(StateError::Stopped(stop.why.clone()))
+    }
+
     /// Deletes the rows that start with `prefix` and that `picks` wants, in bounded batches.
     fn remove_where(&self, table: Table, prefix: &[u8], picks: impl Fn(&[u8], &[u8]) -> bool) -> Result<u64, StateError> {
         let (mut removed, mut rows) = (0, Rows::new());
-        for guard in self.table(table).prefix(prefix) {
+        let open = self.slot.get()?;
+        for guard in open.table(table).prefix(prefix) {
             let (key, value) = guard.into_inner().map_err(read_error)?;
             if picks(&key, &value) {
                 rows.insert((table, key.to_vec()), None);
@@ -165,14 +164,15 @@ impl Embedded {
 impl State for Embedded {
     fn commit(&self, batch: Batch, sync: bool) -> Result<(), StateError> {
         if batch.is_empty() && !sync {
-            return self.health();
+            return self.go_on();
         }
         self.write(self.rows_of(batch)?, sync)
     }
 
     fn load(&self) -> Result<Loaded, StateError> {
         let mut loaded = Loaded::default();
-        for guard in self.positions.iter() {
+        let open = self.slot.get()?;
+        for guard in open.positions.iter() {
             let (key, value) = guard.into_inner().map_err(read_error)?;
             let integers = || values::read_integers(&value);
             match key.first() {
@@ -196,7 +196,8 @@ impl State for Embedded {
 
     fn retries(&self, subscription: SubscriptionId, limit: usize) -> Result<Vec<Retry>, StateError> {
         let mut found = Vec::new();
-        for guard in self.retries.prefix(subscription.as_bytes()) {
+        let open = self.slot.get()?;
+        for guard in open.retries.prefix(subscription.as_bytes()) {
             if found.len() >= limit {
                 break;
             }
@@ -208,9 +209,9 @@ impl State for Embedded {
     }
 
     fn first_due_per_subscription(&self) -> Result<Vec<(SubscriptionId, Time)>, StateError> {
-        let (mut found, mut from) = (Vec::new(), Some(Vec::new()));
+        let (mut found, mut from, open) = (Vec::new(), Some(Vec::new()), self.slot.get()?);
         while let Some(start) = from {
-            let Some(guard) = self.retries.range(start..).next() else { break };
+            let Some(guard) = open.retries.range(start..).next() else { break };
             let key = guard.key().map_err(read_error)?;
             let Some(id) = self.readable(keys::read_retry(&key), "retry", &key) else {
                 from = Some([&key[..], &[0]].concat());
@@ -259,18 +260,11 @@ impl State for Embedded {
     }
 
     fn health(&self) -> Result<(), StateError> {
-        self.stopped.lock().clone().map_or(Ok(()), |why| Err(StateError::Stopped(why)))
+        self.stopped.lock().as_ref().map_or(Ok(()), |stop| Err(StateError::Stopped(stop.why.clone())))
     }
 
     fn unreadable(&self) -> u64 {
         self.unreadable.load(Ordering::Relaxed)
-    }
-}
-
-fn open_error(error: fjall::Error, folder: &Path) -> StateError {
-    match error {
-        fjall::Error::Locked => StateError::Locked(folder.display().to_string()),
-        other => read_error(other),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::state::{Batch, DeadLetter, DeadLetterFilter, PAGE_BYTES, PAGE_SCAN, P
 impl Embedded {
     pub(super) fn letter_by_id(&self, id: DeadLetterId) -> Result<Option<DeadLetter>, StateError> {
         let key = keys::letter(id);
-        let Some(value) = self.letters.get(&key).map_err(read_error)? else { return Ok(None) };
+        let Some(value) = self.slot.get()?.letters.get(&key).map_err(read_error)? else { return Ok(None) };
         Ok(self.readable(values::read_letter(&Bytes::copy_from_slice(&value), id), "dead_letter", &key))
     }
 
@@ -22,7 +22,8 @@ impl Embedded {
         };
         let (mut page, mut bytes) = (Page::default(), 0);
         let limit = limit.max(1);
-        for (scanned, guard) in self.letters.range(prefix..end).rev().enumerate() {
+        let open = self.slot.get()?;
+        for (scanned, guard) in open.letters.range(prefix..end).rev().enumerate() {
             // Only on meeting one more row is it known that there is a rest.
             if page.items.len() >= limit || scanned >= PAGE_SCAN || bytes >= PAGE_BYTES {
                 return Ok(page);
@@ -58,7 +59,8 @@ impl Embedded {
         let millis = before.millis().min((1 << 48) - 1).to_be_bytes();
         let end = [&[keys::LETTER], &millis[2..]].concat();
         let mut old = Vec::new();
-        for guard in self.letters.range(vec![keys::LETTER]..end).take(limit) {
+        let open = self.slot.get()?;
+        for guard in open.letters.range(vec![keys::LETTER]..end).take(limit) {
             let key = guard.key().map_err(read_error)?;
             old.extend(self.readable(keys::read_letter(&key), "dead_letter", &key));
         }

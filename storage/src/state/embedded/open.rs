@@ -1,0 +1,108 @@
+//! The open database, which can be opened anew while the store is in use: that is how it goes on after a full disk.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use fjall::{Database, Keyspace, KeyspaceCreateOptions};
+use parking_lot::Mutex;
+
+use super::{Table, read_error};
+use crate::state::StateError;
+
+const CACHE_BYTES: u64 = 8 << 20;
+const MEMTABLE_BYTES: u64 = 4 << 20;
+const JOURNAL_BYTES: u64 = 64 << 20;
+/// Less room than this is a full disk.
+const ROOM: usize = 1 << 20;
+
+/// The database and its keyspaces.
+pub(super) struct Open {
+    pub(super) db: Database,
+    pub(super) positions: Keyspace,
+    pub(super) retries: Keyspace,
+    pub(super) letters: Keyspace,
+}
+
+/// Where the open database is; empty when it could not be opened again.
+pub(super) struct Slot {
+    folder: PathBuf,
+    open: Mutex<Option<Arc<Open>>>,
+}
+
+impl Open {
+    fn at(folder: &Path) -> Result<Self, StateError> {
+        let opened = Database::builder(folder)
+            .cache_size(CACHE_BYTES)
+            .max_journaling_size(JOURNAL_BYTES)
+            .max_cached_files(Some(64))
+            .worker_threads(1)
+            .open();
+        let db = opened.map_err(|error| open_error(error, folder))?;
+        let table = |name| {
+            db.keyspace(name, || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES))
+                .map_err(|error| open_error(error, folder))
+        };
+        let [positions, retries, letters] = [table("positions")?, table("retries")?, table("dead_letters")?];
+        Ok(Self { db, positions, retries, letters })
+    }
+
+    pub(super) fn table(&self, table: Table) -> &Keyspace {
+        match table {
+            Table::Positions => &self.positions,
+            Table::Retries => &self.retries,
+            Table::Letters => &self.letters,
+        }
+    }
+}
+
+impl Slot {
+    pub(super) fn open(folder: &Path) -> Result<Self, StateError> {
+        let open = Arc::new(Open::at(folder)?);
+        Ok(Self { folder: folder.into(), open: Mutex::new(Some(open)) })
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(super) fn get(&self) -> Result<Arc<Open>, StateError> {
+        self.open.lock().clone().ok_or_else(|| StateError::Stopped("it could not be opened again".into()))
+    }
+
+    /// Closes and opens; `false` while somebody reads, who is not waited for.
+    pub(super) fn reopen(&self) -> Result<bool, StateError> {
+        let mut slot = self.open.lock();
+        match slot.take().map(Arc::try_unwrap) {
+            Some(Err(in_use)) => {
+                *slot = Some(in_use);
+                return Ok(false);
+            }
+            Some(Ok(open)) => drop(open),
+            None => {}
+        }
+        *slot = Some(Arc::new(Open::at(&self.folder)?));
+        Ok(true)
+    }
+}
+
+/// Whether so much can be written that going on makes sense.
+pub(super) fn has_room(folder: &Path) -> io::Result<()> {
+    let probe = folder.with_extension("room");
+    let written = fs::write(&probe, vec![1; ROOM]);
+    let removed = fs::remove_file(&probe);
+    written.and(removed)
+}
+
+/// Whether the disk, or the user's share of it, is full.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+fn open_error(error: fjall::Error, folder: &Path) -> StateError {
+    match error {
+        fjall::Error::Locked => StateError::Locked(folder.display().to_string()),
+        other => read_error(other),
+    }
+}
