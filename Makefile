@@ -33,8 +33,9 @@ bench: bootstrap ## Micro-benchmarks of the hot path
 	cargo bench --package posthorn-bench
 
 fuzz: ## How fuzzing works here
-	@echo "Decoders and the log's records have property tests that run in 'make test'."
-	@echo "Longer: PROPTEST_CASES=100000 cargo test --workspace proptest"
+	@echo "Corpora, seeded mutations and property tests run in 'make test'."
+	@echo "Longer: PROPTEST_CASES=100000 cargo test --workspace; or with cargo-fuzz, on stable:"
+	@echo "  cargo fuzz run -s none {decode,tape,frame}   (fuzz/README.md)"
 
 deny: ## Bans, licences and sources, with cargo-deny where it is installed
 	cargo deny --config .deny.toml check bans licenses sources

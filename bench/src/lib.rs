@@ -1,1 +1,42 @@
-//! placeholder
+//! The operations of the hot path, one by one, over real GitHub webhooks. The benchmarks time them (`cargo bench`), and the
+//! binary `hot` runs one of them so that its instructions can be counted (`instructions.sh`).
+
+mod append;
+mod codec;
+mod inputs;
+mod route;
+
+pub use inputs::{Input, inputs};
+
+/// Runs one operation; what it needs was made before.
+pub type Operation = Box<dyn FnMut()>;
+
+type Make = fn() -> Operation;
+
+const OPERATIONS: &[(&str, Make)] = &[
+    ("decode_binary", codec::decode_binary),
+    ("decode_structured", codec::decode_structured),
+    ("decode_batch_10", codec::decode_batch),
+    ("parse", codec::parse),
+    ("validate", codec::validate),
+    ("route_10", || route::exact(10)),
+    ("route_1000", || route::exact(1_000)),
+    ("route_10000", || route::exact(10_000)),
+    ("route_prefix_1000", || route::prefix(1_000)),
+    ("sign_hmac", codec::sign_hmac),
+    ("sign_ed25519", codec::sign_ed25519),
+    ("encode_structured", codec::encode_structured),
+    ("encode_record", codec::encode_record),
+    ("append_log_64", append::log),
+    ("append_sync_64", append::sync),
+];
+
+/// What can be run.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    OPERATIONS.iter().map(|(name, _)| *name)
+}
+
+/// Prepares an operation; `None` when there is none of this name.
+pub fn operation(name: &str) -> Option<Operation> {
+    OPERATIONS.iter().find(|(known, _)| *known == name).map(|(_, make)| make())
+}

@@ -275,7 +275,7 @@ fn resources(receiver: SocketAddr) -> Delta {
         "retry": {"jitter": 0}, "start": "earliest", "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z",
     });
     let topic = json!({"name": "orders", "partitions": 1, "retention": {"age": "90d"}});
-    let changed = [(ResourceKey::topic("orders"), made(topic)), (ResourceKey::subscription(&id), made(subscription))];
+    let changed = [(ResourceKey::topic("orders"), made(topic)), (ResourceKey::subscription(id), made(subscription))];
     Delta { revision: 1, changed: changed.into(), removed: Vec::new() }
 }
 

@@ -16,8 +16,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use cli::{Cli, Command, ServerArgs};
-use config::Config;
+use cli::{Cli, Command};
+use config::{Config, Given};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -28,17 +28,17 @@ const BAD_CONFIGURATION: u8 = 64;
 fn main() -> ExitCode {
     let Cli { global, command } = Cli::parse();
     match command {
-        Command::Serve(args) => server(&args, run::serve),
-        Command::Dataplane(args) => server(&args, run::dataplane),
-        Command::Controlplane(args) => server(&args, run::controlplane),
+        Command::Serve(args) => server((&args).into(), run::serve),
+        Command::Dataplane(args) => server(Given { data_plane_alone: true, ..(&args).into() }, run::dataplane),
+        Command::Controlplane(args) => server((&args).into(), run::controlplane),
         Command::Demo(args) => report(demo::demo(&args)),
         Command::Config(verb) => verbs::config::run(&verb, global.output),
         client => verbs::run(client, &global),
     }
 }
 
-fn server(args: &ServerArgs, run: impl FnOnce(Config) -> anyhow::Result<ExitCode>) -> ExitCode {
-    let config = match config::load(&args.into(), config::environment()) {
+fn server(given: Given, run: impl FnOnce(Config) -> anyhow::Result<ExitCode>) -> ExitCode {
+    let config = match config::load(&given, config::environment()) {
         Ok(config) => config,
         Err(faults) => return bad_configuration(&faults),
     };

@@ -198,7 +198,7 @@ fn dead_letters_are_retried_by_filter_and_purged_one_by_one() {
         _ => (204, Value::Null),
     });
     assert!(server.run("dead-letter retry --reason attempts_exhausted", "").status.success());
-    assert_eq!(serde_json::from_str::<Value>(&server.seen()[0].1).unwrap(), json!({"filter": {"reason": "attempts_exhausted"}}));
+    assert_eq!(serde_json::from_str::<Value>(&server.seen()[0].1).unwrap(), json!({"reason": "attempts_exhausted"}));
     let output = server.run("dead-letter purge --topic orders -o json", "");
     assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap(), json!({"purged": 2}), "{}", out(&output));
     assert_eq!(server.seen()[2].0, "DELETE /v1/dead-letters/dl_1");

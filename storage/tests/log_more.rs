@@ -81,7 +81,7 @@ async fn damage_found_while_reading_is_a_gap_and_is_told_once() {
     assert_eq!(heard.0.lock().len(), 1);
 }
 
-/// The files under `golden/v1` were written once by format version 1 and must stay readable.
+/// The files under `golden/v1` were written once by format version 1 (`examples/write_golden.rs`) and must stay readable.
 #[tokio::test]
 async fn version_1_still_reads() {
     let dir = tempfile::tempdir().expect("a folder");
@@ -94,16 +94,6 @@ async fn version_1_still_reads() {
     assert_eq!(read_all(&*kept, 0).await, (0..3).map(|n| (n, n.to_string())).collect::<Vec<_>>());
     let page = kept.read(0, 1, 1, 1).await.expect("readable");
     assert_eq!(page.records[0].record, record("1", 1));
-}
-
-#[tokio::test]
-#[ignore = "writes the golden files of a new format version"]
-async fn write_golden() {
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1");
-    let (_log, kept) = open(&golden, Arc::new(Told::default()));
-    for n in 0..3 {
-        kept.append(0, record(&n.to_string(), n), None, Durability::Sync).await.expect("kept");
-    }
 }
 
 struct Panics;
@@ -132,6 +122,41 @@ async fn more_than_may_wait_is_refused() {
     let (log, _) = SegmentLog::open(dir.path(), config, Arc::new(Told::default())).expect("opens");
     let kept = log.open(&topic(), settings(1, 1)).expect("opens");
     assert_eq!(kept.append(0, record("0", 1), None, Durability::Log).await, Err(LogError::Busy));
+}
+
+/// The corpus and bounded, seeded mutations of it; the fuzz target `frame` goes on from there.
+#[test]
+fn mutated_frames_never_break_the_readers() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz-corpus/frames");
+    let mut seeds: Vec<_> = fs::read_dir(folder).expect("the corpus").map(|entry| entry.expect("an entry").path()).collect();
+    seeds.sort();
+    assert!(seeds.len() >= 4);
+    const SEED: u64 = 11;
+    println!("seed {SEED}");
+    let mut state = SEED;
+    let mut random = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below.max(1)
+    };
+    for seed in seeds {
+        let seed = fs::read(seed).expect("a file");
+        fuzz::frame(&seed);
+        for _ in 0..4000 {
+            let mut bytes = seed.clone();
+            for _ in 0..=random(3) {
+                let place = random(bytes.len());
+                match random(5) {
+                    _ if bytes.is_empty() => {}
+                    0 => bytes[place] = random(256) as u8,
+                    1 => bytes[place] ^= 1 << random(8),
+                    2 => drop(bytes.remove(place)),
+                    3 => drop(bytes.splice(place..place, [0, 0xff, 0, 0])),
+                    _ => bytes.truncate(place),
+                }
+            }
+            fuzz::frame(&bytes);
+        }
+    }
 }
 
 proptest! {

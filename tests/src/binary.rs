@@ -16,6 +16,18 @@ pub fn posthorn() -> Result<PathBuf> {
     FOUND.get_or_init(|| find().map_err(|e| format!("{e:#}"))).clone().map_err(|e| anyhow!(e))
 }
 
+/// The binary as a command without what the environment of the tests says about Posthorn: its configuration reads every
+/// `POSTHORN_…` variable, `POSTHORN_BIN` too.
+pub(crate) fn command(binary: &Path) -> Command {
+    let mut command = Command::new(binary);
+    for (name, _) in std::env::vars_os() {
+        if name.as_encoded_bytes().starts_with(b"POSTHORN_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
 fn find() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("POSTHORN_BIN") {
         let path = PathBuf::from(path);

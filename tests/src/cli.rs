@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -32,8 +32,8 @@ pub async fn run(arguments: &[&str], environment: &[(&str, &str)], stdin: &str) 
 }
 
 async fn run_binary(binary: PathBuf, arguments: &[&str], environment: &[(&str, &str)], stdin: &str) -> Result<Finished> {
-    let mut command = Command::new(binary);
-    command.args(arguments).env_remove("POSTHORN_BIN").envs(environment.iter().copied());
+    let mut command = binary::command(&binary);
+    command.args(arguments).envs(environment.iter().copied());
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().context("cannot start posthorn")?;
     let pid = Pid::from_child(&child);

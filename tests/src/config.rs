@@ -69,7 +69,7 @@ impl Config {
     }
 }
 
-fn lay_over(under: &mut Value, over: Value) {
+pub(crate) fn lay_over(under: &mut Value, over: Value) {
     match (under, over) {
         (Value::Object(under), Value::Object(over)) => {
             for (key, value) in over {

@@ -14,9 +14,11 @@ pub mod process;
 pub mod receiver;
 pub mod sse;
 pub mod wait;
+pub mod world;
 
 pub use api::{Api, Reply};
 pub use config::Config;
 pub use process::{Mode, Posthorn};
 pub use receiver::{Behaviour, Received, Receiver};
 pub use wait::eventually;
+pub use world::{SOON, Subscribed, World};

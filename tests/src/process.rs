@@ -261,10 +261,9 @@ impl Posthorn {
 }
 
 fn command(binary: &Path, mode: Mode, config: &Path) -> Command {
-    let mut command = Command::new(binary);
+    let mut command = binary::command(binary);
     command.arg(mode.verb()).arg("--config").arg(config);
     // The suites' own variable; to Posthorn it would be an unknown key.
-    command.env_remove("POSTHORN_BIN");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

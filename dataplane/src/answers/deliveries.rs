@@ -172,7 +172,8 @@ fn shown(attempt: &Attempt) -> Shown {
         at: attempt.at,
         duration_ms: u64::from(attempt.duration_ms),
         status_code: attempt.status,
-        error: Some(attempt.error.clone()).filter(|error| !error.is_empty()),
+        // A status speaks for itself; `error` is for what happened without one, or to the body behind one (interfaces §4).
+        error: Some(attempt.error.clone()).filter(|error| !error.is_empty() && !error.starts_with("status_")),
         response_head: Some(text(&attempt.response_head)).filter(|head| !head.is_empty()),
     }
 }

@@ -130,10 +130,10 @@ impl Shard {
             let start = context.clock.instant();
             let result = context.pool.send(&target, headers, body, deadline).await;
             let error = match classify(&result) {
-                Verdict::Delivered => None,
-                Verdict::Gone => Some("status_410".to_owned()),
+                Verdict::Delivered | Verdict::Gone => None,
                 Verdict::Forbidden => Some("egress_forbidden".to_owned()),
-                Verdict::Retry { error, .. } => Some(error.to_string()),
+                // A status speaks for itself.
+                Verdict::Retry { error, .. } => Some(error.to_string()).filter(|error| !error.starts_with("status_")),
             };
             let reply = result.as_ref().ok();
             let attempt = Attempt {

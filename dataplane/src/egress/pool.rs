@@ -74,7 +74,15 @@ impl Pool {
     /// Outside a `LocalSet` or a local runtime.
     pub fn new(config: PoolConfig, resolver: Resolver, guard: Arc<Guard>, tls: &ClientConfig, clock: Clock) -> Rc<Self> {
         let tls = with_alpn(tls, config.h2);
-        let pool = Rc::new(Self { config, resolver, tls, clock, guard: RefCell::new(guard), endpoints: RefCell::default(), granted: Rc::default() });
+        let pool = Rc::new(Self {
+            config,
+            resolver,
+            tls,
+            clock,
+            guard: RefCell::new(guard),
+            endpoints: RefCell::default(),
+            granted: Rc::default(),
+        });
         tokio::task::spawn_local(sweep_until_dropped(Rc::downgrade(&pool), config.idle_timeout));
         pool
     }

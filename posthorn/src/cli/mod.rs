@@ -104,7 +104,7 @@ pub struct ServerArgs {
 
 impl From<&ServerArgs> for Given {
     fn from(args: &ServerArgs) -> Self {
-        Self { file: args.config.clone(), data_dir: args.data_dir.clone(), insecure: args.insecure }
+        Self { file: args.config.clone(), data_dir: args.data_dir.clone(), insecure: args.insecure, data_plane_alone: false }
     }
 }
 

@@ -3,6 +3,7 @@
 //! `gather` brings file and environment together key by key, `validate` checks what spans keys. Whoever starts a plane
 //! calls [`load`] and builds from the sections of [`Config`].
 
+mod declared;
 mod delivery;
 mod fault;
 mod gather;
@@ -33,6 +34,8 @@ pub struct Given {
     pub data_dir: Option<PathBuf>,
     /// Allows to listen beyond loopback.
     pub insecure: bool,
+    /// For a data plane on its own, which must know its control plane.
+    pub data_plane_alone: bool,
 }
 
 /// Reads and checks the configuration. `environment` is all of it; only what starts with `POSTHORN_` is looked at.
@@ -47,6 +50,10 @@ pub fn load(given: &Given, environment: impl IntoIterator<Item = (String, String
     }
     let base = given.file.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
     validate::validate(&mut raw, base, given.insecure, &origins, &mut faults);
+    if given.data_plane_alone && raw.control.url.is_none() {
+        let detail = "is missing: a data plane on its own must know its control plane, such as http://127.0.0.1:8081".into();
+        faults.push(Fault { key: "control.url".into(), origin: Origin::None, detail });
+    }
     if faults.is_empty() { Ok(Config(raw)) } else { Err(Faults(faults)) }
 }
 

@@ -7,6 +7,7 @@ use posthorn_domain::sealing::SealingKey;
 use posthorn_domain::units::{Dur, Size};
 use serde_json::Value;
 
+use super::declared;
 use super::fault::{Fault, Origin};
 use super::gather::Origins;
 use super::raw::RawConfig;
@@ -28,6 +29,9 @@ pub(super) fn validate(raw: &mut RawConfig, base: &Path, insecure: bool, origins
     check.declared("subscriptions", &raw.subscriptions, false);
     check.declared("schemas", &raw.schemas, true);
     check.schema_files(&mut raw.schemas, base);
+    for (key, detail) in declared::faults(raw) {
+        check.fault(&key, detail);
+    }
 }
 
 struct Check<'a> {

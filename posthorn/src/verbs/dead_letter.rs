@@ -19,7 +19,7 @@ pub(super) async fn run(context: &Context, verb: DeadLetterVerb) -> Result<ExitC
         DeadLetterVerb::Get { id } => one(context, Method::GET, &["v1", "dead-letters", &id], None).await?,
         DeadLetterVerb::Retry { id: Some(id), .. } => one(context, Method::POST, &["v1", "dead-letters", &id, "retry"], None).await?,
         DeadLetterVerb::Retry { id: None, filter } => {
-            let body = json!({"filter": chosen(&filter)?});
+            let body = chosen(&filter)?;
             one(context, Method::POST, &["v1", "dead-letters", "retry"], Some(&body)).await?;
         }
         DeadLetterVerb::Purge { id: Some(id), .. } => one(context, Method::DELETE, &["v1", "dead-letters", &id], None).await?,

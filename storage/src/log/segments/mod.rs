@@ -5,6 +5,8 @@
 pub mod disk;
 mod flush;
 mod frame;
+#[doc(hidden)]
+pub mod fuzz;
 mod index;
 mod meta;
 mod partition;
@@ -195,13 +197,4 @@ fn load(shared: &Arc<Shared>, dir: &Path, name: TopicName, report: &mut Recovery
 fn load_partition(shared: &Arc<Shared>, info: &Arc<TopicInfo>, number: u32, report: &mut Recovery) -> Result<Arc<Partition>, LogError> {
     let (segments, known) = recover::partition(shared, info, number, report)?;
     Ok(Arc::new(Partition::new(shared.clone(), info.clone(), number, segments, known)))
-}
-
-/// Entry points for fuzzing.
-#[doc(hidden)]
-pub mod fuzz {
-    /// Reads any bytes as a head, a body and a segment's head: must not panic.
-    pub fn frame(bytes: &[u8]) {
-        super::scan::fuzz(bytes);
-    }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::disk::DiskFile;
-use super::frame::{self, FRAME_HEAD, Head, MAGIC};
+use super::frame::{FRAME_HEAD, Head, MAGIC};
 
 /// A whole frame.
 #[derive(Debug)]
@@ -86,14 +86,4 @@ impl Walker {
         let start = usize::try_from(at - self.chunk_at).unwrap_or(usize::MAX);
         Ok((start + len <= self.chunk.len()).then(|| self.chunk.slice(start..start + len)))
     }
-}
-
-/// Whatever bytes: must not panic.
-pub(super) fn fuzz(bytes: &[u8]) {
-    let body = Bytes::copy_from_slice(bytes);
-    if let Some(head) = Head::decode(bytes, 0) {
-        let _ = (head.end(), head.holds(bytes));
-    }
-    let _ = frame::records(&body, u32::from(bytes.first().copied().unwrap_or_default()));
-    let _ = frame::SegmentHead::decode(bytes);
 }

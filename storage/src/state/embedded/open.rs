@@ -32,7 +32,7 @@ pub(super) struct Slot {
 }
 
 impl Open {
-    fn open(folder: &Path) -> Result<Self, StateError> {
+    fn at(folder: &Path) -> Result<Self, StateError> {
         let opened = Database::builder(folder)
             .cache_size(CACHE_BYTES)
             .max_journaling_size(JOURNAL_BYTES)
@@ -59,7 +59,7 @@ impl Open {
 
 impl Slot {
     pub(super) fn open(folder: &Path) -> Result<Self, StateError> {
-        let open = Arc::new(Open::open(folder)?);
+        let open = Arc::new(Open::at(folder)?);
         Ok(Self { folder: folder.into(), open: Mutex::new(Some(open)) })
     }
 
@@ -82,7 +82,7 @@ impl Slot {
             Some(Ok(open)) => drop(open),
             None => {}
         }
-        *slot = Some(Arc::new(Open::open(&self.folder)?));
+        *slot = Some(Arc::new(Open::at(&self.folder)?));
         Ok(true)
     }
 }
