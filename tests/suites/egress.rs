@@ -190,7 +190,7 @@ async fn redirects_are_not_followed() -> Result<()> {
         publish(&posthorn, "moved", &format!("m{number}")).await?;
         let ended = delivery(&posthorn, &subscription, "it ends", |item| item["status"] == "dead_lettered").await?;
         let attempt = &ended["attempts"][0];
-        ensure!((&attempt["status_code"], &attempt["error"]) == (&json!(302), &json!("status_302")), "{ended}");
+        ensure!((&attempt["status_code"], &attempt["error"]) == (&json!(302), &json!(null)), "{ended}");
     }
     ensure!(elsewhere.connections() == 0 && receiver.tally("/allowed-too").total == 0, "a redirect was followed");
     Ok(())

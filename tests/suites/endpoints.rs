@@ -38,12 +38,12 @@ fn cases() -> Vec<Case> {
         case("reset", Behaviour::Reset, None, Some("closed")),
         case("close", Behaviour::Close, None, Some("closed")),
         case("garbage", Behaviour::Garbage, None, Some("protocol")),
-        case("moved", Behaviour::Redirect("http://127.0.0.1:1/".into()), Some(302), Some("status_302")),
-        case("not-modified", Behaviour::Status(304), Some(304), Some("status_304")),
-        case("refused", Behaviour::Status(400), Some(400), Some("status_400")),
-        case("not-found", Behaviour::Status(404), Some(404), Some("status_404")),
-        case("broken", Behaviour::Status(500), Some(500), Some("status_500")),
-        case("odd", Behaviour::Status(799), Some(799), Some("status_799")),
+        case("moved", Behaviour::Redirect("http://127.0.0.1:1/".into()), Some(302), None),
+        case("not-modified", Behaviour::Status(304), Some(304), None),
+        case("refused", Behaviour::Status(400), Some(400), None),
+        case("not-found", Behaviour::Status(404), Some(404), None),
+        case("broken", Behaviour::Status(500), Some(500), None),
+        case("odd", Behaviour::Status(799), Some(799), None),
     ]
 }
 
@@ -116,7 +116,7 @@ async fn gone_disables_the_subscription() -> Result<()> {
     let subscription = subscribe(&posthorn, "gone", &receiver.url("/gone"), json!({})).await?;
     publish(&posthorn, "gone", "last").await?;
     let ended = delivery(&posthorn, &subscription, "it ends", |item| item["status"] == "dead_lettered").await?;
-    ensure!(ended["attempts"][0]["error"] == "status_410" && ended["attempts"][0]["status_code"] == 410, "{ended}");
+    ensure!(ended["attempts"][0]["error"].is_null() && ended["attempts"][0]["status_code"] == 410, "{ended}");
     let letter = dead_letters(&posthorn, &subscription, 1).await?.remove(0);
     ensure!(letter["reason"] == "endpoint_gone", "{letter}");
     let disabled = || async {
