@@ -22,7 +22,7 @@ pub(super) struct Endpoint {
     idle: RefCell<Vec<(H1, posthorn_domain::time::Time)>>,
     shared: RefCell<Option<Rc<H2>>>,
     /// Connections in use; an idle one is taken before a new one is made, so all of them stay below this cap too. It starts with
-    /// none and grows by [`Endpoint::grow`].
+    /// none and grows by [`Endpoint::connection`].
     connections: Semaphore,
     /// Permits that `connections` was given.
     granted: Cell<usize>,
@@ -33,6 +33,8 @@ pub(super) struct Endpoint {
     first: Semaphore,
     h1_only: Cell<bool>,
     waiting: Cell<usize>,
+    /// Connections that are being made.
+    opening: Cell<usize>,
 }
 
 /// A connection for one exchange.
@@ -53,6 +55,7 @@ impl Endpoint {
             first: Semaphore::new(1),
             h1_only: Cell::new(false),
             waiting: Cell::new(0),
+            opening: Cell::new(0),
         }
     }
 
@@ -71,7 +74,11 @@ impl Endpoint {
         if undecided && let Some(lease) = self.join(pool, target, fresh).await? {
             return Ok(lease);
         }
-        match open(pool, target, phase).await? {
+        let opened = {
+            let _opening = Place::take(&self.opening);
+            open(pool, target, phase).await?
+        };
+        match opened {
             Opened::H1(connection) => {
                 self.h1_only.set(true);
                 Ok(Lease::H1 { connection, reused: false, _permit: permit })
@@ -134,29 +141,30 @@ impl Endpoint {
     }
 
     /// The right to one connection. While the pool has few, an endpoint gets another at once; when it has many, only after none
-    /// of its own came free for a moment. So a burst over many endpoints reuses what is there instead of opening a connection
-    /// for each request, which would overrun the queues of whoever listens.
+    /// of its own came free for a moment, and one handshake at a time. So a burst over many endpoints reuses what is there instead
+    /// of opening a connection for each request, which would overrun the queues of whoever listens.
     async fn connection(&self, pool: &Pool) -> Result<SemaphorePermit<'_>, SendError> {
-        if let Ok(permit) = self.connections.try_acquire() {
-            return Ok(permit);
-        }
-        let max = pool.config.max_connections_per_endpoint;
-        if self.granted.get() < max && self.granted.get() > 0 && self.all_granted.get() >= FREELY {
-            let patient = tokio::time::timeout(PATIENCE, self.wait(&self.connections, pool.config.max_waiting_per_endpoint));
-            if let Ok(permit) = patient.await {
-                return permit;
+        let (max, max_waiting) = (pool.config.max_connections_per_endpoint, pool.config.max_waiting_per_endpoint);
+        loop {
+            if let Ok(permit) = self.connections.try_acquire() {
+                return Ok(permit);
             }
+            if self.granted.get() >= max {
+                return self.wait(&self.connections, max_waiting).await;
+            }
+            let freely = self.granted.get() == 0 || self.all_granted.get() < FREELY;
+            if !freely {
+                if let Ok(permit) = tokio::time::timeout(PATIENCE, self.wait(&self.connections, max_waiting)).await {
+                    return permit;
+                }
+                if self.opening.get() > 0 {
+                    continue;
+                }
+            }
+            self.granted.set(self.granted.get() + 1);
+            self.all_granted.set(self.all_granted.get() + 1);
+            self.connections.add_permits(1);
         }
-        if self.granted.get() < max {
-            self.grow();
-        }
-        self.wait(&self.connections, pool.config.max_waiting_per_endpoint).await
-    }
-
-    fn grow(&self) {
-        self.granted.set(self.granted.get() + 1);
-        self.all_granted.set(self.all_granted.get() + 1);
-        self.connections.add_permits(1);
     }
 
     async fn wait<'a>(&'a self, cap: &'a Semaphore, max_waiting: usize) -> Result<SemaphorePermit<'a>, SendError> {
@@ -177,7 +185,7 @@ impl Drop for Endpoint {
     }
 }
 
-/// A place in the queue, given up however the wait ends.
+/// One among those who wait or open, until it ends, however it does.
 struct Place<'a>(&'a Cell<usize>);
 
 impl<'a> Place<'a> {
