@@ -70,7 +70,8 @@ async fn every_behaviour_is_recorded_as_what_it_was() -> Result<()> {
 }
 
 async fn check(posthorn: &Posthorn, case: &Case, subscription: &str) -> Result<()> {
-    let wanted = if case.error.is_none() { "delivered" } else { "dead_lettered" };
+    let succeeded = case.status_code.is_some_and(|status| (200..300).contains(&status));
+    let wanted = if succeeded { "delivered" } else { "dead_lettered" };
     let ended = delivery(posthorn, subscription, "it ends", |item| item["status"] == wanted).await?;
     let attempts = ended["attempts"].as_array().context("attempts")?;
     ensure!(attempts.len() == 1, "{ended}");
@@ -78,10 +79,11 @@ async fn check(posthorn: &Posthorn, case: &Case, subscription: &str) -> Result<(
     ensure!((&attempt["status_code"], &attempt["error"]) == (&json!(case.status_code), &json!(case.error)), "{ended}");
     ensure!(*number == 1 && attempt["at"].is_string() && attempt["duration_ms"].is_u64(), "{ended}");
     ensure!(ended["next_attempt_at"].is_null() && ended["event_id"] == case.name, "{ended}");
-    if let Some(error) = case.error {
+    if !succeeded {
+        let word = case.error.map_or_else(|| format!("status_{}", case.status_code.unwrap_or(0)), str::to_owned);
         let letter = dead_letters(posthorn, subscription, 1).await?.remove(0);
         ensure!((&letter["reason"], &letter["delivery"]) == (&json!("attempts_exhausted"), &ended["id"]), "{letter}");
-        ensure!(letter["detail"].as_str().is_some_and(|detail| detail.contains(error)), "{letter}");
+        ensure!(letter["detail"].as_str().is_some_and(|detail| detail.contains(&word)), "{letter}");
         ensure!(letter["event"]["id"] == case.name && letter["attempts"] == 1, "{letter}");
     }
     Ok(())

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use posthorn_domain::guard::Scheme;
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
 
 use super::connect::{H1, H2, Opened, open};
 use super::error::{Fault, Phase, SendError};
@@ -35,6 +36,8 @@ pub(super) struct Endpoint {
     waiting: Cell<usize>,
     /// Connections that are being made.
     opening: Cell<usize>,
+    /// When the endpoint last got another connection after a wait: those who waited with it look again first.
+    grown_at: Cell<Option<Instant>>,
 }
 
 /// A connection for one exchange.
@@ -56,6 +59,7 @@ impl Endpoint {
             h1_only: Cell::new(false),
             waiting: Cell::new(0),
             opening: Cell::new(0),
+            grown_at: Cell::new(None),
         }
     }
 
@@ -157,9 +161,11 @@ impl Endpoint {
                 if let Ok(permit) = tokio::time::timeout(PATIENCE, self.wait(&self.connections, max_waiting)).await {
                     return permit;
                 }
-                if self.opening.get() > 0 {
+                let just_grown = self.grown_at.get().is_some_and(|at| at.elapsed() < PATIENCE);
+                if self.opening.get() > 0 || just_grown {
                     continue;
                 }
+                self.grown_at.set(Some(Instant::now()));
             }
             self.granted.set(self.granted.get() + 1);
             self.all_granted.set(self.all_granted.get() + 1);
