@@ -108,7 +108,6 @@ impl Shard {
         let (shard, shards) = (self.context.shard, self.context.shards);
         for number in self.dirty_parts.drain() {
             let Some(part) = self.parts.get_mut(&number) else { continue };
-            part.dirty = false;
             batch.put_base(Base {
                 topic: part.topic.topic.name.clone(),
                 incarnation: part.topic.topic.meta.incarnation,
@@ -126,7 +125,6 @@ impl Shard {
             let Some(row) = self.lane_row(id, key) else { continue };
             let (Some(subscriber), Some(part)) = (self.subscribers.get_mut(&id), self.parts.get(&key.part)) else { continue };
             let Some(lane) = subscriber.lanes.get_mut(&key) else { continue };
-            lane.dirty = false;
             if lane.is_idle(part.fed) {
                 if lane.stored {
                     batch.delete_lane(row);

@@ -44,7 +44,6 @@ impl Shard {
         if let Some(last) = records.last() {
             part.fed = part.fed.max(last.offset + 1);
             part.last_at = part.last_at.max(last.record.accepted_at);
-            part.dirty = true;
             self.dirty_parts.insert(number);
             self.checkpoint_soon();
         }
@@ -74,7 +73,6 @@ impl Shard {
         let config = &self.context.config;
         if lane.queue.len() >= config.max_lane_events || self.tail_bytes + weight(stored) > config.max_tail_bytes {
             lane.mode = Mode::Lagging { next: stored.offset, reading: false };
-            lane.dirty = true;
             self.context.metrics.lagging.increment(1.0);
         } else if lane.enter(stored) {
             self.tail_bytes += weight(stored);
@@ -121,7 +119,6 @@ impl Shard {
         };
         if let Some(part) = self.parts.get_mut(&number) {
             part.fed = part.fed.max(next);
-            part.dirty = true;
             self.dirty_parts.insert(number);
         }
         self.read_part(number);
@@ -192,7 +189,6 @@ impl Shard {
                 return;
             }
         };
-        lane.dirty = true;
         lane.mode = if lane.until.is_none() && next >= fed {
             context.metrics.lagging.decrement(1.0);
             Mode::Tailing { from: next }

@@ -42,15 +42,13 @@ pub(super) struct Lane {
     pub(super) window: Window,
     /// A replay ends before this offset.
     pub(super) until: Option<u64>,
-    /// Whether it changed since the last checkpoint.
-    pub(super) dirty: bool,
     /// Whether the state store has a row for it.
     pub(super) stored: bool,
 }
 
 impl Lane {
     pub(super) fn new(mode: Mode) -> Self {
-        Self { mode, queue: VecDeque::new(), window: Window::default(), until: None, dirty: true, stored: false }
+        Self { mode, queue: VecDeque::new(), window: Window::default(), until: None, stored: false }
     }
 
     /// Everything below this was considered, on a partition that was fed up to `fed`.
@@ -68,7 +66,6 @@ impl Lane {
 
     /// Takes a matching event into the queue; false when an earlier process had settled it.
     pub(super) fn enter(&mut self, stored: &Arc<Stored>) -> bool {
-        self.dirty = true;
         let fresh = self.window.enter(stored.offset);
         if fresh {
             self.queue.push_back(Arc::clone(stored));

@@ -16,8 +16,6 @@ pub(super) struct Part {
     pub(super) reading: bool,
     /// When the last event that was fed had been taken in.
     pub(super) last_at: Time,
-    /// Whether `fed` moved since the last checkpoint.
-    pub(super) dirty: bool,
 }
 
 impl Part {

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
-use posthorn_domain::cloudevents::{BATCH_TYPE, STRUCTURED_TYPE, encode_header_value, structured_parts};
+use posthorn_domain::cloudevents::{BATCH_TYPE, encode_header_value, structured_parts};
 use posthorn_domain::event::Event;
 use posthorn_domain::ids::{DeliveryId, MessageId};
 use posthorn_domain::resource::{Auth, Endpoint, Format};
@@ -65,7 +65,6 @@ impl Template {
             Format::Batch => headers.insert(CONTENT_TYPE, HeaderValue::from_static(BATCH_TYPE)),
             Format::Binary | Format::Data => None,
         };
-        debug_assert!("application/cloudevents+json; charset=utf-8".starts_with(STRUCTURED_TYPE));
         Self { format: endpoint.format, headers }
     }
 

@@ -201,7 +201,6 @@ impl Shard {
                 }
                 if let Some(lane) = subscriber.lanes.get_mut(key) {
                     lane.window.settle(*offset);
-                    lane.dirty = true;
                     self.dirty_lanes.insert((id, *key));
                 }
                 self.end_replay(id, *key);

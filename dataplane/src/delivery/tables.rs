@@ -95,7 +95,7 @@ impl Shard {
         let last_at = if fed == 0 { Time::ZERO } else { Time::MAX };
         self.numbers.insert((topic.topic.name.clone(), partition), number);
         self.names.insert(number, (topic.topic.name.clone(), partition));
-        self.parts.insert(number, Part { topic: Arc::clone(topic), partition, fed, reading: false, last_at, dirty: true });
+        self.parts.insert(number, Part { topic: Arc::clone(topic), partition, fed, reading: false, last_at });
         self.dirty_parts.insert(number);
         self.hold_for_absent(topic, partition, fed);
         self.read_part(number);
@@ -257,7 +257,6 @@ impl Shard {
             let lane = subscriber.lanes.entry(key).or_insert_with(|| Lane::new(Mode::Tailing { from: part.fed }));
             if matches!(lane.mode, Mode::Tailing { .. }) {
                 lane.mode = Mode::Lagging { next: lane.seen(part.fed), reading: false };
-                lane.dirty = true;
                 self.context.metrics.lagging.increment(1.0);
                 self.dirty_lanes.insert((id, key));
             }

@@ -42,7 +42,7 @@ async fn list(context: &Context, filter: &DeadLetterFilter) -> Result<Value, Err
     pages::all(&context.control, &["v1", "dead-letters"], &filters).await
 }
 
-/// One by one: the control plane has no bulk deletion.
+/// One by one, by the deletion that a single dead letter has.
 async fn purge(context: &Context, filter: &DeadLetterFilter) -> Result<(), Error> {
     let mut purged = 0_u64;
     let page = list(context, filter).await?;
