@@ -12,6 +12,7 @@ mod number;
 mod parse;
 mod pattern;
 mod program;
+pub mod typecheck;
 mod view;
 
 use std::sync::Arc;

@@ -8,8 +8,8 @@ use std::cell::Cell;
 use regex::RegexBuilder;
 use serde_json::{Map, Value};
 
-use super::values::{Kinds, Possible, Range, length};
-use crate::json::Token;
+use super::path::Step;
+use super::values::{Kinds, Possible, Range};
 
 /// Subschemas that one look may enter.
 const MAX_STEPS: usize = 2_000;
@@ -44,13 +44,13 @@ impl<'s> Shape<'s> {
     }
 
     /// What may stand at the place.
-    pub(super) fn at(&self, path: &[&Token]) -> Possible<'s> {
+    pub(super) fn at(&self, path: &[Step]) -> Possible<'s> {
         let walk = Walk { shape: self, steps: Cell::new(0) };
         walk.at(At { schema: self.root, base: self.root, depth: 0 }, path)
     }
 
     /// The members that the schema names for the object at the place.
-    pub(super) fn names(&self, path: &[&Token]) -> Vec<&'s str> {
+    pub(super) fn names(&self, path: &[Step]) -> Vec<&'s str> {
         let walk = Walk { shape: self, steps: Cell::new(0) };
         let mut names = Vec::new();
         walk.names(At { schema: self.root, base: self.root, depth: 0 }, path, &mut names);
@@ -71,7 +71,7 @@ impl<'s> Walk<'_, 's> {
         self.steps.get() > MAX_STEPS || depth > MAX_DEPTH
     }
 
-    fn at(&self, at: At<'s>, path: &[&Token]) -> Possible<'s> {
+    fn at(&self, at: At<'s>, path: &[Step]) -> Possible<'s> {
         if self.spent(at.depth) {
             return Possible::anything();
         }
@@ -86,7 +86,7 @@ impl<'s> Walk<'_, 's> {
         }
         let mut found = match path.split_first() {
             None => self.local(schema),
-            Some((token, rest)) => self.below(at, schema, token, rest),
+            Some((step, rest)) => self.below(at, schema, step, rest),
         };
         if let Some(reference) = schema.get("$ref") {
             found = found.and(self.follow(at, reference).map_or_else(|| free(path), |target| self.at(target, path)));
@@ -106,7 +106,7 @@ impl<'s> Walk<'_, 's> {
     }
 
     /// `if`, `then` and `else`: one of two.
-    fn conditional(&self, at: At<'s>, schema: &'s Map<String, Value>, path: &[&Token]) -> Option<Possible<'s>> {
+    fn conditional(&self, at: At<'s>, schema: &'s Map<String, Value>, path: &[Step]) -> Option<Possible<'s>> {
         if self.shape.draft < 7 {
             return None;
         }
@@ -184,20 +184,19 @@ impl<'s> Walk<'_, 's> {
         found.and(Possible { numbers, lengths, ..Possible::any() })
     }
 
-    /// What may stand at `token` and then `rest` of a value that these keywords allow.
-    fn below(&self, at: At<'s>, schema: &'s Map<String, Value>, token: &Token, rest: &[&Token]) -> Possible<'s> {
+    /// What may stand at `step` and then `rest` of a value that these keywords allow.
+    fn below(&self, at: At<'s>, schema: &'s Map<String, Value>, step: &Step, rest: &[Step]) -> Possible<'s> {
         let own = self.local(schema);
         if let Some(values) = &own.values {
-            let path: Vec<&Token> = std::iter::once(token).chain(rest.iter().copied()).collect();
-            let each = values.iter().map(|value| find(value, &path).map_or_else(Possible::absent, Possible::value));
-            return each.reduce(Possible::or).unwrap_or_else(Possible::nothing);
+            let each = values.iter().map(|value| within(value, step).map(|value| inside(value, rest)).reduce(Possible::or));
+            return each.map(|found| found.unwrap_or_else(Possible::absent)).reduce(Possible::or).unwrap_or_else(Possible::nothing);
         }
         let mut found = Possible::nothing();
         if own.kinds.has(Kinds::OBJECT) {
-            found = found.or(self.member(at, schema, token, rest));
+            found = found.or(self.member(at, schema, step, rest));
         }
         if own.kinds.has(Kinds::ARRAY) {
-            found = found.or(self.element(at, schema, token, rest));
+            found = found.or(self.element(at, schema, step, rest));
         }
         if !own.kinds.without(Kinds::OBJECT.or(Kinds::ARRAY)).is_empty() {
             found.missing = true;
@@ -205,12 +204,12 @@ impl<'s> Walk<'_, 's> {
         found
     }
 
-    fn member(&self, at: At<'s>, schema: &'s Map<String, Value>, token: &Token, rest: &[&Token]) -> Possible<'s> {
-        let key = token.key();
+    fn member(&self, at: At<'s>, schema: &'s Map<String, Value>, step: &Step, rest: &[Step]) -> Possible<'s> {
+        let Step::Key(key, _) = step else { return Possible::absent() };
         let mut found = free(rest);
         found.named = false;
         let mut spoken = false;
-        if let Some(property) = schema.get("properties").and_then(|properties| properties.get(key)) {
+        if let Some(property) = schema.get("properties").and_then(|properties| properties.get(&**key)) {
             found = found.and(self.at(at.down(property), rest));
             spoken = true;
         }
@@ -232,34 +231,40 @@ impl<'s> Walk<'_, 's> {
                 found = found.and(self.others(at, others, rest));
             }
         }
-        let required = list(schema, "required").any(|name| name == key);
+        let required = list(schema, "required").any(|name| name.as_str() == Some(&**key));
         Possible { missing: !required || found.missing, ..found }
     }
 
     /// A schema for members of any name speaks of each; `true` does not.
-    fn others(&self, at: At<'s>, schema: &'s Value, rest: &[&Token]) -> Possible<'s> {
+    fn others(&self, at: At<'s>, schema: &'s Value, rest: &[Step]) -> Possible<'s> {
         let spoken = schema.as_object().is_some_and(|map| !map.is_empty());
         let found = self.at(at.down(schema), rest);
         Possible { named: found.named && (spoken || !rest.is_empty()), ..found }
     }
 
-    fn element(&self, at: At<'s>, schema: &'s Map<String, Value>, token: &Token, rest: &[&Token]) -> Possible<'s> {
-        let Some(index) = token.index() else { return Possible::absent() };
+    fn element(&self, at: At<'s>, schema: &'s Map<String, Value>, step: &Step, rest: &[Step]) -> Possible<'s> {
         let bound = |name: &str| schema.get(name).and_then(Value::as_f64);
+        let (prefix, others) = if self.shape.draft >= 9 { ("prefixItems", "items") } else { ("items", "additionalItems") };
+        let (listed, others) = match schema.get(prefix) {
+            Some(Value::Array(items)) => (items.as_slice(), schema.get(others)),
+            None if self.shape.draft >= 9 => (&[][..], schema.get(others)),
+            every => (&[][..], every),
+        };
+        let others = |rest| others.map_or_else(|| free(rest), |others| self.at(at.down(others), rest));
+        let index = match step {
+            Step::Key(_, None) => return Possible::absent(),
+            Step::Element if bound("maxItems").is_some_and(|most| most < 1.0) => return Possible::nothing(),
+            Step::Element => {
+                return listed.iter().map(|item| self.at(at.down(item), rest)).fold(others(rest), Possible::or);
+            }
+            Step::Key(_, Some(index)) => *index,
+        };
         #[expect(clippy::cast_precision_loss, reason = "indices that large are in no event")]
         let place = index as f64;
         if bound("maxItems").is_some_and(|most| most <= place) {
             return Possible::absent();
         }
-        let (prefix, others) = if self.shape.draft >= 9 { ("prefixItems", "items") } else { ("items", "additionalItems") };
-        let found = match (schema.get(prefix), schema.get(others)) {
-            (Some(Value::Array(items)), _) if index < items.len() => self.at(at.down(&items[index]), rest),
-            (Some(Value::Array(_)) | None, Some(others)) if self.shape.draft >= 9 || schema.contains_key(prefix) => {
-                self.at(at.down(others), rest)
-            }
-            (Some(every), _) if !every.is_array() => self.at(at.down(every), rest),
-            _ => free(rest),
-        };
+        let found = listed.get(index).map_or_else(|| others(rest), |item| self.at(at.down(item), rest));
         let certain = bound("minItems").is_some_and(|least| least > place);
         Possible { missing: !certain || found.missing, ..found }
     }
@@ -287,7 +292,7 @@ impl<'s> Walk<'_, 's> {
             || self.evaluates_in_place(self.rebased(at, schema), schema, key)
     }
 
-    fn names(&self, at: At<'s>, path: &[&Token], out: &mut Vec<&'s str>) {
+    fn names(&self, at: At<'s>, path: &[Step], out: &mut Vec<&'s str>) {
         let Some(schema) = at.schema.as_object().filter(|_| !self.spent(at.depth)) else { return };
         let at = self.rebased(at, schema);
         if let Some(target) = schema.get("$ref").and_then(|reference| self.follow(at, reference)) {
@@ -300,13 +305,18 @@ impl<'s> Walk<'_, 's> {
             self.names(at.down(branch), path, out);
         }
         let properties = schema.get("properties").and_then(Value::as_object);
-        let Some((token, rest)) = path.split_first() else {
+        let Some((step, rest)) = path.split_first() else {
             let room = MAX_NAMES.saturating_sub(out.len());
             out.extend(properties.into_iter().flat_map(Map::keys).map(String::as_str).take(room));
             return;
         };
-        let elements = ["items", "additionalItems"].iter().filter_map(|keyword| schema.get(*keyword)).filter(|_| token.index().is_some());
-        let property = properties.and_then(|properties| properties.get(token.key())).or_else(|| schema.get("additionalProperties"));
+        let elements = ["items", "additionalItems"].iter().filter_map(|keyword| schema.get(*keyword));
+        let listed = ["items", "prefixItems"].iter().flat_map(|keyword| list(schema, keyword));
+        let elements = elements.chain(listed).filter(|_| !matches!(step, Step::Key(_, None)));
+        let property = match step {
+            Step::Key(key, _) => properties.and_then(|properties| properties.get(&**key)).or_else(|| schema.get("additionalProperties")),
+            Step::Element => None,
+        };
         for next in property.into_iter().chain(elements) {
             self.names(at.down(next), rest, out);
         }
@@ -320,7 +330,7 @@ impl<'s> At<'s> {
 }
 
 /// Where nothing is demanded: any value at the place itself, below it also none.
-fn free<'s>(path: &[&Token]) -> Possible<'s> {
+fn free<'s>(path: &[Step]) -> Possible<'s> {
     if path.is_empty() { Possible { named: true, ..Possible::any() } } else { Possible::anything() }
 }
 
@@ -368,12 +378,20 @@ fn floor(count: f64) -> u64 {
     count.floor() as u64
 }
 
-fn find<'v>(value: &'v Value, path: &[&Token]) -> Option<&'v Value> {
-    path.iter().try_fold(value, |value, token| match value {
-        Value::Object(map) => map.get(token.key()),
-        Value::Array(items) => items.get(token.index()?),
-        _ => None,
-    })
+/// The values that a step may lead to.
+fn within<'v>(value: &'v Value, step: &Step) -> impl Iterator<Item = &'v Value> {
+    let (one, many) = match (value, step) {
+        (Value::Object(map), Step::Key(key, _)) => (map.get(&**key), &[][..]),
+        (Value::Array(items), Step::Key(_, Some(index))) => (items.get(*index), &[][..]),
+        (Value::Array(items), Step::Element) => (None, items.as_slice()),
+        _ => (None, &[][..]),
+    };
+    one.into_iter().chain(many)
+}
+
+fn inside<'v>(value: &'v Value, path: &[Step]) -> Possible<'v> {
+    let Some((step, rest)) = path.split_first() else { return Possible::value(value) };
+    within(value, step).map(|value| inside(value, rest)).reduce(Possible::or).unwrap_or_else(Possible::absent)
 }
 
 /// Whether the pattern fits the name, when that can be told: only what all dialects of regular expressions read alike.

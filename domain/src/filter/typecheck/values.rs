@@ -174,22 +174,22 @@ pub(super) struct Possible<'s> {
 
 impl<'s> Possible<'s> {
     /// Any value.
-    pub(super) const fn any() -> Self {
+    pub(super) fn any() -> Self {
         Self { missing: false, kinds: Kinds::ALL, numbers: Range::ALL, lengths: (0, u64::MAX), values: None, named: false }
     }
 
     /// Any value, or none.
-    pub(super) const fn anything() -> Self {
+    pub(super) fn anything() -> Self {
         Self { missing: true, ..Self::any() }
     }
 
     /// Not even absence: there is no valid data.
-    pub(super) const fn nothing() -> Self {
+    pub(super) fn nothing() -> Self {
         Self { kinds: Kinds::NONE, ..Self::any() }
     }
 
     /// Always absent.
-    pub(super) const fn absent() -> Self {
+    pub(super) fn absent() -> Self {
         Self { missing: true, ..Self::nothing() }
     }
 
@@ -207,11 +207,6 @@ impl<'s> Possible<'s> {
     /// Whether a value can be there.
     pub(super) const fn is_there(&self) -> bool {
         !self.kinds.is_empty()
-    }
-
-    /// Whether the place must have a value.
-    pub(super) const fn is_certain(&self) -> bool {
-        !self.missing
     }
 
     /// What both allow.
@@ -273,7 +268,7 @@ impl<'s> Possible<'s> {
     }
 
     /// Whether kind, range and length allow the value.
-    fn admits(&self, value: &Value) -> bool {
+    pub(super) fn admits(&self, value: &Value) -> bool {
         self.kinds.has(Kinds::of(value))
             && value.as_f64().is_none_or(|number| self.numbers.contains(number))
             && value.as_str().is_none_or(|text| (self.lengths.0..=self.lengths.1).contains(&length(text)))
