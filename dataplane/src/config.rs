@@ -67,6 +67,8 @@ pub struct Ingest {
     pub default_durability: Durability,
     /// Ids that are remembered for duplicates; when full the window shortens.
     pub dedup_max_entries: usize,
+    /// Through how many Posthorns an event may have come, where its topic does not say.
+    pub max_hops: u32,
 }
 
 /// The log.

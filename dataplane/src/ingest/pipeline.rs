@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use super::admit::{Verdict, admit, id_of};
 use super::dedup::{Claim, Claimed, Dedup, First};
-use super::{DeadLetterSink, Outcome};
+use super::{Budget, DeadLetterSink, Outcome, hops, schemas};
 use crate::config;
 use crate::route::{Live, Table, TopicRoute};
 use crate::telemetry::IngestMetrics;
@@ -39,6 +39,7 @@ pub struct Parts {
 /// Takes events in. One serves all shards; scratch is by thread.
 pub struct Pipeline {
     parts: Parts,
+    budget: Budget,
     draining: AtomicBool,
 }
 
@@ -52,6 +53,8 @@ pub struct Publish<'a> {
     pub publisher: &'a str,
     /// What stands in for `source` and `id` as the key for duplicates.
     pub idempotency_key: Option<&'a str>,
+    /// When a Posthorn sent it: the hops that its request tells beside the event, else 0.
+    pub relayed: Option<u32>,
 }
 
 /// An event whose topic is known: what is needed to try it, and to try it again.
@@ -62,6 +65,8 @@ pub(super) struct Submission {
     pub(super) event: Event,
     pub(super) publisher: CompactString,
     pub(super) idempotency_key: Option<CompactString>,
+    /// Posthorns on its way.
+    pub(super) hops: u32,
     /// A refusal is the answer even where QoS would keep the event as a dead letter: it is one already.
     strict: bool,
 }
@@ -80,7 +85,8 @@ enum Stage {
 impl Pipeline {
     /// A pipeline of these parts.
     pub fn new(parts: Parts) -> Self {
-        Self { parts, draining: AtomicBool::new(false) }
+        let budget = Budget::new(parts.config.max_in_flight_bytes, parts.metrics.clone());
+        Self { parts, budget, draining: AtomicBool::new(false) }
     }
 
     /// From now on every event is answered with 503: the node is shutting down.
@@ -91,6 +97,11 @@ impl Pipeline {
     /// The limits that it holds to.
     pub fn config(&self) -> &config::Ingest {
         &self.parts.config
+    }
+
+    /// What all requests of all doors may hold.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// What it counts.
@@ -107,12 +118,16 @@ impl Pipeline {
         self.finish(begun).await
     }
 
-    /// Takes a dead letter in again. When it is refused again, that is the answer, and no second letter is made of it.
+    /// Takes a dead letter in again, held to the schemas of `instead` in place of those that it names of the same ones. When it is
+    /// refused again, that is the answer, and no second letter is made of it.
     ///
     /// # Errors
     /// As [`Pipeline::publish`].
-    pub async fn republish(&self, publish: Publish<'_>) -> Result<Outcome, Problem> {
-        let submission = self.receive(publish)?;
+    pub async fn republish(&self, publish: Publish<'_>, instead: &[(&str, Option<u32>)]) -> Result<Outcome, Problem> {
+        let mut submission = self.receive(publish)?;
+        if !instead.is_empty() {
+            submission.event = schemas::renamed(&submission.table, &submission.event, instead)?;
+        }
         let begun = self.submit(Submission { strict: true, ..submission });
         self.finish(begun).await
     }
@@ -161,7 +176,7 @@ impl Pipeline {
         if self.draining.load(Ordering::Relaxed) {
             return Err(Problem::new(Code::Draining, "the node is shutting down; send to another, or again").with_retry_after(2));
         }
-        let Publish { topic, event, publisher, idempotency_key } = publish;
+        let Publish { topic, event, publisher, idempotency_key, relayed } = publish;
         let max = self.parts.config.max_event_bytes;
         if event.size() > max {
             let detail = format!("the event takes {} bytes, attributes and data; at most {max} are taken", event.size());
@@ -170,8 +185,9 @@ impl Pipeline {
         let table = self.parts.live.snapshot();
         let name = topic.or_else(|| event.get("topic")).unwrap_or_else(|| event.ty());
         let route = table.topics.get(name).cloned().ok_or_else(|| topic_unknown(name))?;
-        let event = event.with_attr("topic", &route.topic.name);
-        Ok(Submission { table, route, event, publisher: publisher.into(), idempotency_key: idempotency_key.map(Into::into), strict: false })
+        let (event, hops) = hops::arrived(event.with_attr("topic", &route.topic.name), relayed)?;
+        let (publisher, idempotency_key) = (publisher.into(), idempotency_key.map(Into::into));
+        Ok(Submission { table, route, event, publisher, idempotency_key, hops, strict: false })
     }
 
     /// The key for duplicates comes first, so that a re-send of what was accepted is answered as such whatever has changed since.
@@ -187,15 +203,13 @@ impl Pipeline {
                 Claimed::Seen(first) => return Begun(Stage::Done(Ok(duplicate(&submission, first)))),
             }
         }
-        match admit(&submission, self.parts.config.default_durability, now) {
+        match admit(&submission, &self.parts.config, now) {
             Verdict::Refuse(problem) => Begun(Stage::Done(Err(problem))),
-            Verdict::Letter(letter) if submission.strict => {
-                let problem = Problem::new(Code::SchemaInvalid, format!("the event is still refused: {}", letter.detail));
-                Begun(Stage::Done(Err(problem.with_errors(letter.errors))))
-            }
-            Verdict::Letter(letter) => {
+            Verdict::Letter(refused) if submission.strict => Begun(Stage::Done(Err(refused.1))),
+            Verdict::Letter(refused) => {
+                let (letter, _) = *refused;
                 let answer = dead_lettered(&submission, letter.reason);
-                Begun(Stage::Letter { kept: self.parts.letters.put(*letter), answer, _claim: claim })
+                Begun(Stage::Letter { kept: self.parts.letters.put(letter), answer, _claim: claim })
             }
             Verdict::Keep(record, hint) => {
                 let partition = submission.route.partition(record.key());

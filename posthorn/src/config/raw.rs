@@ -134,6 +134,8 @@ section!(
         default_durability: Durability = Durability::Sync,
         /// Message ids that are remembered to find duplicates. Default 1000000.
         dedup_max_entries: usize = 1_000_000,
+        /// Through how many Posthorns an event may have come, where its topic does not say; more is refused. Default 8.
+        max_hops: u32 = 8,
     }
 );
 
