@@ -16,10 +16,9 @@ use posthorn_domain::time::Time;
 use posthorn_storage::state::DeadLetter;
 
 use super::pipeline::Submission;
-use super::{hops, qos};
 use super::schemas::{self, Refusal, Set};
+use super::{hops, qos};
 use crate::config;
-use crate::route::TopicRoute;
 
 /// What is to be done with an event.
 pub(super) enum Verdict {
@@ -71,19 +70,20 @@ fn check_and_route(
             .parse(event.data(), |doc| {
                 resolved?;
                 schemas::check(set, doc)?;
-                Ok(route(&submission.route, event, Some(doc), slots))
+                Ok(route(submission, Some(doc), slots))
             })
             .unwrap_or_else(|fault| Err(Refusal { problem: fault.into(), reason: None }))
     } else {
         resolved?;
         schemas::check_other(set, event)?;
-        Ok(route(&submission.route, event, None, slots))
+        Ok(route(submission, None, slots))
     }
 }
 
-fn route(topic: &TopicRoute, event: &Event, data: Option<Doc<'_>>, slots: &mut Vec<u32>) -> Box<[u32]> {
+fn route(submission: &Submission, data: Option<Doc<'_>>, slots: &mut Vec<u32>) -> Box<[u32]> {
     slots.clear();
-    let view = View { data, ..View::new(&topic.topic.name, event) };
+    let topic = &submission.route;
+    let view = View { data, direction: submission.direction, ..View::new(&topic.topic.name, &submission.event) };
     topic.index.matches(&topic.slots, &view, slots);
     slots.as_slice().into()
 }
@@ -108,6 +108,7 @@ fn bare_record(submission: &Submission, now: Time) -> Record {
         expires_at: None,
         durability: Durability::Sync,
         dead_letter: posthorn_domain::qos::DeadLetter::Allow,
+        direction: submission.direction,
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use compact_str::CompactString;
 use futures_util::future::BoxFuture;
 use posthorn_domain::clock::Clock;
+use posthorn_domain::direction::Direction;
 use posthorn_domain::event::Event;
 use posthorn_domain::ids::MessageId;
 use posthorn_domain::problem::{Code, Problem};
@@ -53,6 +54,8 @@ pub struct Publish<'a> {
     pub publisher: &'a str,
     /// What stands in for `source` and `id` as the key for duplicates.
     pub idempotency_key: Option<&'a str>,
+    /// Which way it goes.
+    pub direction: Direction,
     /// When a Posthorn sent it: the hops that its request tells beside the event, else 0.
     pub relayed: Option<u32>,
 }
@@ -65,6 +68,7 @@ pub(super) struct Submission {
     pub(super) event: Event,
     pub(super) publisher: CompactString,
     pub(super) idempotency_key: Option<CompactString>,
+    pub(super) direction: Direction,
     /// Posthorns on its way.
     pub(super) hops: u32,
     /// A refusal is the answer even where QoS would keep the event as a dead letter: it is one already.
@@ -132,6 +136,15 @@ impl Pipeline {
         self.finish(begun).await
     }
 
+    /// Whether this node knows all these schemas.
+    ///
+    /// # Errors
+    /// `schema-unknown` or `schema-version-unknown`, as a publisher hears them.
+    pub fn knows_schemas(&self, named: &[(&str, Option<u32>)]) -> Result<(), Problem> {
+        let table = self.parts.live.load();
+        named.iter().try_for_each(|(name, version)| schemas::find(&table, name, *version).map(drop).map_err(|refusal| refusal.problem))
+    }
+
     /// Does all that can be done without waiting. Begin a whole batch before finishing its first: one flush serves all.
     pub fn begin(&self, publish: Publish<'_>) -> Begun {
         match self.receive(publish) {
@@ -176,7 +189,7 @@ impl Pipeline {
         if self.draining.load(Ordering::Relaxed) {
             return Err(Problem::new(Code::Draining, "the node is shutting down; send to another, or again").with_retry_after(2));
         }
-        let Publish { topic, event, publisher, idempotency_key, relayed } = publish;
+        let Publish { topic, event, publisher, idempotency_key, direction, relayed } = publish;
         let max = self.parts.config.max_event_bytes;
         if event.size() > max {
             let detail = format!("the event takes {} bytes, attributes and data; at most {max} are taken", event.size());
@@ -187,7 +200,7 @@ impl Pipeline {
         let route = table.topics.get(name).cloned().ok_or_else(|| topic_unknown(name))?;
         let (event, hops) = hops::arrived(event.with_attr("topic", &route.topic.name), relayed)?;
         let (publisher, idempotency_key) = (publisher.into(), idempotency_key.map(Into::into));
-        Ok(Submission { table, route, event, publisher, idempotency_key, hops, strict: false })
+        Ok(Submission { table, route, event, publisher, idempotency_key, direction, hops, strict: false })
     }
 
     /// The key for duplicates comes first, so that a re-send of what was accepted is answered as such whatever has changed since.

@@ -90,7 +90,7 @@ fn malformed(detail: String) -> Refusal {
     Refusal { problem: Problem::new(Code::InvalidEvent, detail), reason: None }
 }
 
-fn find(table: &Table, name: &str, version: Option<u32>) -> Result<Arc<SchemaRoute>, Refusal> {
+pub(super) fn find(table: &Table, name: &str, version: Option<u32>) -> Result<Arc<SchemaRoute>, Refusal> {
     let versions = table.schemas.get(name).filter(|versions| !versions.is_empty());
     let newest = versions.and_then(|versions| versions.last_key_value());
     let revision = table.revision;

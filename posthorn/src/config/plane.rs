@@ -53,6 +53,7 @@ impl Config {
             default_durability: ingest.default_durability,
             dedup_max_entries: ingest.dedup_max_entries,
             max_hops: ingest.max_hops,
+            default_direction: ingest.default_direction,
         }
     }
 

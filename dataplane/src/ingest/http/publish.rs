@@ -107,8 +107,16 @@ fn decode(
     }
 }
 
-async fn one(door: &Door, topic: Option<&str>, caller: &Caller, event: Event, key: Option<&str>, relayed: Option<u32>) -> Result<Response<Body>, Problem> {
-    let publish = Publish { topic, event, publisher: &caller.publisher, idempotency_key: key, relayed };
+async fn one(
+    door: &Door,
+    topic: Option<&str>,
+    caller: &Caller,
+    event: Event,
+    key: Option<&str>,
+    relayed: Option<u32>,
+) -> Result<Response<Body>, Problem> {
+    let direction = door.pipeline.config().default_direction;
+    let publish = Publish { topic, event, publisher: &caller.publisher, idempotency_key: key, direction, relayed };
     let outcome = door.pipeline.publish(publish).await?;
     let mut out = Vec::with_capacity(160);
     write_outcome(&outcome, &mut out);
@@ -118,7 +126,9 @@ async fn one(door: &Door, topic: Option<&str>, caller: &Caller, event: Event, ke
 /// All events are begun before the first is waited for, so that one flush serves them.
 async fn batch(door: &Door, topic: Option<&str>, caller: &Caller, body: &Bytes, relayed: Option<u32>) -> Result<Response<Body>, Problem> {
     let events = cloudevents::decode_batch(body, door.pipeline.config().max_batch_events)?;
-    let begin = |event| door.pipeline.begin(Publish { topic, event, publisher: &caller.publisher, idempotency_key: None, relayed });
+    let direction = door.pipeline.config().default_direction;
+    let begin =
+        |event| door.pipeline.begin(Publish { topic, event, publisher: &caller.publisher, idempotency_key: None, direction, relayed });
     let begun: Vec<_> = events.into_iter().map(|event| event.map(begin)).collect();
     let mut out = b"{\"results\":[".to_vec();
     let mut refused = false;
