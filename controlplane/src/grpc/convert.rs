@@ -98,6 +98,22 @@ pub(super) fn dead_letter_message(mut document: Value) -> Result<admin::DeadLett
     message(document)
 }
 
+/// What came of trying dead letters again as a message.
+pub(super) fn retried_message(mut document: Value) -> Result<admin::RetriedResponse, Status> {
+    for example in document.get_mut("examples").and_then(Value::as_array_mut).into_iter().flatten() {
+        each_text(example, "errors");
+    }
+    message(document)
+}
+
+/// What is in force for a topic as a message.
+pub(super) fn qos_message(mut document: Value) -> Result<admin::TopicQos, Status> {
+    for setting in document.as_object_mut().into_iter().flatten().map(|(_, member)| member).filter(|member| member.is_object()) {
+        texts(setting, "value");
+    }
+    message(document)
+}
+
 /// A page of `{"items", "next_page_token"}`.
 pub(super) fn items<T>(mut page: Value, convert: impl Fn(Value) -> Result<T, Status>) -> Result<(Vec<T>, Option<String>), Status> {
     // A page may come from a node as it is, so nothing is taken for granted.

@@ -5,12 +5,13 @@ mod routes;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use posthorn_domain::node::{Attempt, DeadLetter, Delivery, SubscriptionState};
+use posthorn_domain::node::{Attempt, DeadLetter, Delivery, Retried, SubscriptionState};
 use posthorn_domain::problem::{self, Code, Fault};
 use posthorn_domain::resource::{SchemaInfo, SchemaSpec, SchemaVersion, Subscription, SubscriptionSpec, Topic, TopicSpec};
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
+use crate::api::TopicQos;
 use crate::publish::NodeView;
 use routes::{Answer, ROUTES, Route};
 
@@ -27,6 +28,8 @@ use routes::{Answer, ROUTES, Route};
     Delivery,
     Attempt,
     DeadLetter,
+    Retried,
+    TopicQos,
     NodeView,
     Fault
 )))]

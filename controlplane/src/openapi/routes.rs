@@ -51,9 +51,15 @@ const DELIVERY_PAGE: &Query = &[
 ];
 const ADD: &Query =
     &[("dry_run", "boolean", "Check only."), ("sample", "integer", "Also try so many stored events of the topics that demand the schema.")];
+const TOPIC_QOS: &Query = &[
+    ("schemas", "string", "Schemas that the event names, as its attribute `schemas` lists them."),
+    ("durability", "string", "The event's attribute `durability`."),
+    ("subscription", "string", "The subscription that it is asked for."),
+];
 const FORCE: &Query = &[("force", "boolean", "Also while subscriptions get events of this topic only.")];
 
-const DEAD_FILTER: &str = r#"{"type": "object", "properties": {"topic": {"type": "string"}, "subscription": {"type": "string"}, "reason": {"type": "string"}}, "additionalProperties": false}"#;
+const DEAD_FILTER: &str = r#"{"type": "object", "properties": {"topic": {"type": "string"}, "subscription": {"type": "string"}, "reason": {"type": "string"}, "validate_with": {"type": "string"}}, "additionalProperties": false}"#;
+const VALIDATE_WITH: &str = r#"{"type": "object", "properties": {"validate_with": {"type": "string"}}, "additionalProperties": false}"#;
 const RETRIED: &str = r#"{"type": "object", "required": ["retried"], "properties": {"retried": {"type": "integer"}}}"#;
 const DELETED: &str = r#"{"type": "object", "required": ["deleted"], "properties": {"deleted": {"type": "integer"}}}"#;
 const COMPATIBILITY: &str = r#"{"type": "object", "required": ["compatibility"], "properties": {"compatibility": {"enum": ["none"]}}}"#;
@@ -126,6 +132,18 @@ pub(super) const ROUTES: &[Route] = &[
         body_required: false,
         answers: &[answer(204, "Gone", None)],
         problems: &[NotFound, InUse, Unavailable],
+    },
+    Route {
+        method: "get",
+        path: "/v1/topics/{name}/qos",
+        id: "getTopicQos",
+        summary: "What is in force for events of a topic, and who set it",
+        query: TOPIC_QOS,
+        conditional: false,
+        body: None,
+        body_required: false,
+        answers: &[answer(200, "Each setting", Some("TopicQos"))],
+        problems: &[NotFound, Code::SchemaUnknown, Code::SchemaVersionUnknown],
     },
     Route {
         method: "get",
@@ -403,8 +421,8 @@ pub(super) const ROUTES: &[Route] = &[
         conditional: false,
         body: Some(DEAD_FILTER),
         body_required: false,
-        answers: &[answer(202, "How many", Some(RETRIED))],
-        problems: &[NoNode],
+        answers: &[answer(202, "How many", Some("Retried"))],
+        problems: &[Code::SchemaUnknown, Code::SchemaVersionUnknown, NoNode],
     },
     Route {
         method: "get",
@@ -437,10 +455,10 @@ pub(super) const ROUTES: &[Route] = &[
         summary: "Try a dead letter again",
         query: &[],
         conditional: false,
-        body: None,
+        body: Some(VALIDATE_WITH),
         body_required: false,
         answers: &[answer(202, "Begun", Some(RETRIED))],
-        problems: &[NotFound, NoNode],
+        problems: &[NotFound, Code::SchemaInvalid, Code::SchemaUnknown, Code::SchemaVersionUnknown, NoNode],
     },
     Route {
         method: "get",

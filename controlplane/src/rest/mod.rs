@@ -40,6 +40,7 @@ pub(crate) fn router(shared: Shared) -> Router {
         .route("/openapi.json", get(describe))
         .route("/v1/topics", get(topics::list))
         .route("/v1/topics/{name}", get(topics::get).put(topics::put).delete(topics::delete))
+        .route("/v1/topics/{name}/qos", get(topics::qos))
         .route("/v1/schemas", get(schemas::list))
         .route("/v1/schemas/{name}", get(schemas::get).put(schemas::put))
         .route("/v1/schemas/{name}/versions", get(schemas::versions).post(schemas::add))

@@ -23,8 +23,15 @@ use crate::route::{Live, SubscriptionRoute};
 
 /// Takes an event that was refused in again.
 pub trait Reingest: Send + Sync {
-    /// Resolves once it is kept; the problem says why it is refused again.
-    fn reingest<'a>(&'a self, letter: &'a DeadLetter) -> BoxFuture<'a, Result<(), Problem>>;
+    /// Resolves once it is kept; the problem says why it is refused again. `validate_with` lists the schemas that it is held to in
+    /// place of those that it names of the same ones; empty: none.
+    fn reingest<'a>(&'a self, letter: &'a DeadLetter, validate_with: &'a str) -> BoxFuture<'a, Result<(), Problem>>;
+
+    /// Whether there are the schemas that `validate_with` lists.
+    ///
+    /// # Errors
+    /// The problem that whoever asked is to be told.
+    fn knows(&self, validate_with: &str) -> Result<(), Problem>;
 }
 
 /// What answers are made of.
@@ -60,8 +67,8 @@ impl Answers {
             Question::DeadLetter { id } => json(&letters::shown(&self.letter(id).await?)),
             Question::DeleteDeadLetter { id } => self.delete_letter(id).await,
             Question::DeleteDeadLetters { filter } => self.delete_letters(&filter).await,
-            Question::RetryDeadLetter { id } => self.retry_letter(id).await,
-            Question::RetryDeadLetters { filter } => self.retry_letters(&filter).await,
+            Question::RetryDeadLetter { id, validate_with } => self.retry_letter(id, validate_with.as_deref()).await,
+            Question::RetryDeadLetters { filter, validate_with } => self.retry_letters(&filter, validate_with.as_deref()).await,
             Question::Subscription { id } => match self.delivery.state_of(id).await? {
                 Some(state) => json(&state),
                 None => Err(unknown(id)),

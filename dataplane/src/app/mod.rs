@@ -214,7 +214,7 @@ impl DataPlane {
         tokio::spawn(admin::upkeep(metrics, rest.clone()));
         wait_for_snapshot(status.ready).await;
         tokio::spawn(accept_loop(http.0, sinks, config.http.max_connections, ingest_metrics, doors.clone()));
-        tokio::spawn(serve_broker(broker.0, Arc::clone(&pipeline), doors.clone()));
+        tokio::spawn(serve_broker(broker.0, Arc::clone(&pipeline), clock.clone(), doors.clone()));
         tokio::spawn(keep_retention(log, config.log.retention_check, clock, rest.clone()));
         Ok(Self { addresses, pipeline, delivery, shards, writer, control, draining, doors, rest, drain_deadline: config.drain_deadline })
     }
@@ -305,8 +305,8 @@ async fn wait_for_snapshot(mut ready: watch::Receiver<bool>) {
     }
 }
 
-async fn serve_broker(listener: TcpListener, pipeline: Arc<Pipeline>, shutdown: CancellationToken) {
-    if let Err(error) = broker::serve(listener, pipeline, broker::Limits::default(), shutdown.cancelled_owned()).await {
+async fn serve_broker(listener: TcpListener, pipeline: Arc<Pipeline>, clock: Clock, shutdown: CancellationToken) {
+    if let Err(error) = broker::serve(listener, pipeline, broker::Limits::default(), clock, shutdown.cancelled_owned()).await {
         tracing::error!(%error, "the gRPC door has ended");
     }
 }

@@ -7,13 +7,12 @@ use hyper::body::Incoming;
 use posthorn_domain::clock::Clock;
 use posthorn_domain::problem::{Code, Problem};
 
-use super::body::Budget;
 use super::caller::authenticate;
 use super::reply::{self, Body};
 use super::routes::Route;
 use super::{publish, reading, schemas};
 use crate::config;
-use crate::ingest::Pipeline;
+use crate::ingest::{Budget, Pipeline};
 use crate::read::Reader;
 use crate::route::Live;
 
@@ -30,7 +29,7 @@ pub struct Door {
 impl Door {
     /// A door before this pipeline and this reader.
     pub fn new(pipeline: Arc<Pipeline>, reader: Reader, live: Live, config: config::Http, clock: Clock) -> Arc<Self> {
-        let budget = Budget::new(pipeline.config().max_in_flight_bytes, pipeline.metrics().clone());
+        let budget = pipeline.budget().clone();
         Arc::new(Self { pipeline, reader, live, config, budget, clock })
     }
 

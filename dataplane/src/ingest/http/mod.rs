@@ -18,7 +18,6 @@ mod routes;
 mod schemas;
 
 pub use accept::{Accepted, ShardSink, accept_loop, shard};
-pub use body::Budget;
 pub use caller::{Caller, authenticate};
 pub use connection::{serve_connection, shard_http};
 pub use door::Door;
