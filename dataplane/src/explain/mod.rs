@@ -71,7 +71,8 @@ impl Explainer {
 
     async fn run(&self, table: Arc<Table>, route: Arc<TopicRoute>, case: Case) -> Result<Value, Problem> {
         let (config, now) = (self.config.clone(), self.clock.now());
-        let explained = self.blocking.spawn_blocking(move || Explaining { table: &table, route: &route, case: &case, config: &config, now }.answer());
+        let explained =
+            self.blocking.spawn_blocking(move || Explaining { table: &table, route: &route, case: &case, config: &config, now }.answer());
         explained.await.map_err(|error| {
             tracing::error!(%error, "an explanation stopped");
             Problem::new(Code::Internal, "the explanation stopped; see the log of the node")

@@ -55,7 +55,11 @@ impl Explainer {
         let found = self.blocking.spawn_blocking(move || attempts.find(&query, None, MAX_ATTEMPTS, usize::MAX)).await;
         let found = match found {
             Ok(Ok(found)) => found,
-            _ => return Err(Problem::new(Code::Unavailable, "the record of attempts cannot be read just now; ask again later").with_retry_after(2)),
+            _ => {
+                return Err(
+                    Problem::new(Code::Unavailable, "the record of attempts cannot be read just now; ask again later").with_retry_after(2)
+                );
+            }
         };
         let mut last = HashMap::new();
         for attempt in found.attempts {

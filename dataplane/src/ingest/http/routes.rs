@@ -37,7 +37,9 @@ impl<'a> Route<'a> {
             [Some("sources"), Some(source), None, ..] => Self::Source(decoded(source)?),
             [Some("schemas"), None, ..] => Self::Schemas,
             [Some("schemas"), Some(name), None, ..] => Self::Schema(decoded(name)?),
-            [Some("schemas"), Some(name), Some("versions"), Some(version), None, ..] => Self::SchemaVersion(decoded(name)?, decoded(version)?),
+            [Some("schemas"), Some(name), Some("versions"), Some(version), None, ..] => {
+                Self::SchemaVersion(decoded(name)?, decoded(version)?)
+            }
             _ => return None,
         })
     }
@@ -68,7 +70,19 @@ mod tests {
         assert_eq!(Route::of("/v1/schemas/order/versions/3"), Some(Route::SchemaVersion("order".into(), "3".into())));
         let explain = Route::of("/v1/topics/a/events/0/12/explain");
         assert_eq!(explain, Some(Route::Explain { topic: "a".into(), partition: "0", offset: "12" }));
-        for path in ["/v1/topics/a/events/0", "/v1/topics/a/events/0/1", "/v1/topics/a/events/0/1/explain/", "/", "/v1", "/v1/", "/v1/events/", "/v1/topics//events", "/v1/topics/a", "/v1/schemas/a/versions/1/x", "/v2/events"] {
+        for path in [
+            "/v1/topics/a/events/0",
+            "/v1/topics/a/events/0/1",
+            "/v1/topics/a/events/0/1/explain/",
+            "/",
+            "/v1",
+            "/v1/",
+            "/v1/events/",
+            "/v1/topics//events",
+            "/v1/topics/a",
+            "/v1/schemas/a/versions/1/x",
+            "/v2/events",
+        ] {
             assert_eq!(Route::of(path), None, "{path}");
         }
     }

@@ -61,7 +61,9 @@ fn truth(filter: &Filter, at: &str, topic: Option<&str>, shape: Option<&Shape<'_
     };
     match filter {
         Filter::Topic(pattern) => match topic {
-            Some(topic) => Truth::of(Outcome::fixed(pattern.matches(topic)), || placed(&pointer(at, "topic"), format!("the topic is `{topic}`"))),
+            Some(topic) => {
+                Truth::of(Outcome::fixed(pattern.matches(topic)), || placed(&pointer(at, "topic"), format!("the topic is `{topic}`")))
+            }
             None => Truth::UNKNOWN,
         },
         Filter::Exact(wanted) => attributes(wanted, &pointer(at, "exact"), topic, |value, text| value == text),

@@ -139,7 +139,8 @@ fn warnings(filters: &[Filter], at: &str, demands: &[Demand<'_>]) -> Vec<Finding
             continue;
         }
         let schemas: Vec<&str> = demands.iter().map(|demand| demand.name).collect();
-        let detail = format!("no version of `{}` names `{place}`, although it may be there; `{nearest}` is the nearest", schemas.join("`, `"));
+        let detail =
+            format!("no version of `{}` names `{place}`, although it may be there; `{nearest}` is the nearest", schemas.join("`, `"));
         found.push(Finding { path: Some(place), nearest: Some(nearest.to_owned()), ..read.finding(detail) });
     }
     found

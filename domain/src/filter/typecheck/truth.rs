@@ -103,9 +103,7 @@ impl<'s> Judge<'_, 's> {
 
     fn condition(&self, expr: &Expr, variables: &Variables<'_>) -> Truth {
         match &expr.kind {
-            ExprKind::Literal(Constant::Bool(value)) => {
-                Truth::of(Outcome::fixed(*value), || Why::at(expr, "is never true"))
-            }
+            ExprKind::Literal(Constant::Bool(value)) => Truth::of(Outcome::fixed(*value), || Why::at(expr, "is never true")),
             ExprKind::Exists(Place::Attribute(name)) => {
                 Truth::of(Known::of(name, self.topic).is_there(), || Why::at(expr, "is never true"))
             }
@@ -123,7 +121,9 @@ impl<'s> Judge<'_, 's> {
                 _ => self.contained(expr, value, list, variables),
             },
             ExprKind::Call(function, arguments) => self.call(expr, *function, arguments, variables),
-            ExprKind::UnknownCall(name, _) => Truth::never(Why::at(expr, format!("there is no function `{name}` that takes so many arguments"))),
+            ExprKind::UnknownCall(name, _) => {
+                Truth::never(Why::at(expr, format!("there is no function `{name}` that takes so many arguments")))
+            }
             ExprKind::Matches(value, _) => self.textual(expr, value, None, variables),
             ExprKind::Like(value, _) | ExprKind::Negate(value) => self.strict([&**value], variables),
             ExprKind::Arithmetic(_, a, b) => self.strict([&**a, &**b], variables),
@@ -209,7 +209,8 @@ impl<'s> Judge<'_, 's> {
         let outcome = with_constant(op, possible, constant);
         Truth::of(outcome, || {
             let kinds = compare::kinds(constant);
-            let compared = if possible.kinds.has(kinds) { "the comparison excludes that".into() } else { format!("it is compared with {kinds}") };
+            let compared =
+                if possible.kinds.has(kinds) { "the comparison excludes that".into() } else { format!("it is compared with {kinds}") };
             self.unfit(expr, path, possible, &compared)
         })
     }
@@ -272,7 +273,11 @@ impl<'s> Judge<'_, 's> {
 
     /// `all` holds of no elements; the others need one.
     fn some(&self, quantifier: Quantifier, body: Truth) -> Truth {
-        if quantifier == Quantifier::All || body.outcome.yes { Truth::UNKNOWN } else { Truth { outcome: Outcome { yes: false, ..Outcome::UNKNOWN }, ..body } }
+        if quantifier == Quantifier::All || body.outcome.yes {
+            Truth::UNKNOWN
+        } else {
+            Truth { outcome: Outcome { yes: false, ..Outcome::UNKNOWN }, ..body }
+        }
     }
 
     /// An expression that needs all of these: it fails where one of them always fails.
