@@ -10,6 +10,8 @@ mod damage;
 mod deliveries;
 mod egress;
 mod endpoints;
+mod explain;
+mod filters;
 mod fuzz;
 mod grpc;
 mod kit;
