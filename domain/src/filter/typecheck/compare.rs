@@ -44,8 +44,7 @@ pub(super) fn kinds(constant: &Constant) -> Kinds {
         Constant::Bool(_) => Kinds::BOOL,
         Constant::Int(_) | Constant::Uint(_) | Constant::Double(_) => Kinds::NUMBER,
         Constant::Text(_) => Kinds::TEXT,
-        Constant::Json(value) => Kinds::of(value),
-        Constant::Bytes(_) => Kinds::NONE,
+        Constant::Bytes(_) | Constant::Type(_) => Kinds::NONE,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The places in the data that filters read.
 
 use super::path::{Path, Step};
-use super::truth::{Variables, place};
+use super::truth::{Variables, place, with};
 use super::{Finding, Position};
 use crate::fields::pointer;
 use crate::filter::atom::Place;
@@ -75,11 +75,10 @@ impl Walk<'_> {
                 Some(path) => self.add(expr, path.then(Step::member(name))),
                 None => self.expr(of, variables),
             },
-            ExprKind::Quantified(_, list, body) => {
-                self.expr(list, variables);
-                let mut inner = variables.to_vec();
-                inner.push(place(list, variables).map(|path| path.then(Step::Element)));
-                self.expr(body, &inner);
+            ExprKind::Quantified { variable, over, predicate, .. } => {
+                self.expr(over, variables);
+                let element = place(over, variables).map(|path| path.then(Step::Element));
+                self.expr(predicate, &with(variables, *variable, element));
             }
             ExprKind::Field { of: inner, .. }
             | ExprKind::Not(inner)

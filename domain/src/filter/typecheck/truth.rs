@@ -133,7 +133,19 @@ impl<'s> Judge<'_, 's> {
                 let negated = Truth { outcome: condition.outcome.not(), why: condition.why.clone() };
                 Truth::any([Truth::all([condition, then].into_iter()), Truth::all([negated, otherwise].into_iter())].into_iter())
             }
-            ExprKind::Quantified(quantifier, list, body) => self.quantified(expr, *quantifier, list, body, variables),
+            ExprKind::Quantified { quantifier, variable, over, predicate } => {
+                let Side::Place(path, possible) = self.side(over, variables) else {
+                    let over = self.strict([&**over], variables);
+                    let body = self.condition(predicate, &with(variables, *variable, None));
+                    return if over.outcome.yes { some(*quantifier, body) } else { over };
+                };
+                if !possible.kinds.has(Kinds::ARRAY.or(Kinds::OBJECT)) {
+                    return Truth::never(self.unfit(expr, &path, &possible, "it is used as a list"));
+                }
+                // Over a map the variable is a key, which is at no place.
+                let element = (!possible.kinds.has(Kinds::OBJECT)).then(|| path.then(Step::Element));
+                some(*quantifier, self.condition(predicate, &with(variables, *variable, element)))
+            }
             ExprKind::Read(_) | ExprKind::Variable(_) | ExprKind::Field { .. } | ExprKind::Index(..) => self.flag(expr, variables),
             ExprKind::Literal(_) | ExprKind::Event | ExprKind::List(_) | ExprKind::Map(_) => Truth::UNKNOWN,
         }
@@ -256,30 +268,6 @@ impl<'s> Judge<'_, 's> {
         }
     }
 
-    fn quantified(&self, expr: &Expr, quantifier: Quantifier, list: &Expr, body: &Expr, variables: &Variables<'_>) -> Truth {
-        let mut inner = variables.to_vec();
-        let Side::Place(path, possible) = self.side(list, variables) else {
-            inner.push(None);
-            let over = self.strict([list], variables);
-            return if over.outcome.yes { self.some(quantifier, self.condition(body, &inner)) } else { over };
-        };
-        if !possible.kinds.has(Kinds::ARRAY.or(Kinds::OBJECT)) {
-            return Truth::never(self.unfit(expr, &path, &possible, "it is used as a list"));
-        }
-        // Over a map the variable is a key, which is at no place.
-        inner.push((!possible.kinds.has(Kinds::OBJECT)).then(|| path.then(Step::Element)));
-        self.some(quantifier, self.condition(body, &inner))
-    }
-
-    /// `all` holds of no elements; the others need one.
-    fn some(&self, quantifier: Quantifier, body: Truth) -> Truth {
-        if quantifier == Quantifier::All || body.outcome.yes {
-            Truth::UNKNOWN
-        } else {
-            Truth { outcome: Outcome { yes: false, ..Outcome::UNKNOWN }, ..body }
-        }
-    }
-
     /// An expression that needs all of these: it fails where one of them always fails.
     fn strict<'e>(&self, needed: impl IntoIterator<Item = &'e Expr>, variables: &Variables<'_>) -> Truth {
         needed.into_iter().find_map(|expr| self.fails(expr, variables)).map_or(Truth::UNKNOWN, Truth::never)
@@ -327,6 +315,23 @@ impl<'s> Judge<'_, 's> {
             _ => why::unfit(expr, path, possible, use_of_it),
         }
     }
+}
+
+/// `all` holds of no elements; the others need one.
+fn some(quantifier: Quantifier, body: Truth) -> Truth {
+    if quantifier == Quantifier::All || body.outcome.yes {
+        return Truth::UNKNOWN;
+    }
+    Truth { outcome: Outcome { yes: false, ..Outcome::UNKNOWN }, ..body }
+}
+
+/// The variables within a macro.
+pub(super) fn with(variables: &Variables<'_>, variable: u16, place: Option<Path>) -> Vec<Option<Path>> {
+    let number = usize::from(variable);
+    let mut inner = variables.to_vec();
+    inner.resize(inner.len().max(number + 1), None);
+    inner[number] = place;
+    inner
 }
 
 /// The place in the data that the expression reads, if it just reads one.
