@@ -61,7 +61,7 @@ fn attributes_and_places_are_read() {
         "data['0'] == 'zero'",
         "data.big == 9007199254740993",
         "data['null'] == null && data.t",
-        "size(data) == 12 && size(event) == 9 && data.s.size() == 5 && size(data.list) == 3 && size(b'ab') == 2",
+        "size(data) == 11 && size(event) == 9 && data.s.size() == 5 && size(data.list) == 3 && size(b'ab') == 2",
         "has(data.n) && !has(data.x) && has(data.map.a) && !has(data.map.x)",
         "has(event.time) && !has(event.subject)",
         "'time' in event && !('subject' in event) && 'a' in data.map && !('x' in data.map)",
