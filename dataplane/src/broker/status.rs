@@ -24,11 +24,12 @@ pub(super) fn to_status(problem: &Problem) -> Status {
 
 /// The status of one result among several.
 pub(super) fn to_rpc(problem: &Problem) -> rpc::Status {
-    let mut details = vec![any(ERROR_INFO, &error_info(problem))];
+    let mut details = Vec::with_capacity(3);
     let field_violations = violations(problem);
     if !field_violations.is_empty() {
         details.push(any(BAD_REQUEST, &rpc::BadRequest { field_violations }));
     }
+    details.push(any(ERROR_INFO, &error_info(problem)));
     if let Some(seconds) = problem.retry_after() {
         let retry_delay = Some(prost_types::Duration { seconds: i64::from(seconds), nanos: 0 });
         details.push(any(RETRY_INFO, &rpc::RetryInfo { retry_delay }));

@@ -125,18 +125,19 @@ fn strongest<T: Ord + Copy>(said: impl Iterator<Item = (Origin, T)>) -> Option<D
 /// A refusal is kept where anyone says so and no schema forbids it; a subscription never sees a refused event.
 fn on_refusal<'s>(
     topic: &TopicSpec,
-    schemas: impl Iterator<Item = (Origin, &'s SchemaSpec)> + Clone,
+    schemas: impl Iterator<Item = (Origin, &'s SchemaSpec)>,
     forbidden_by: Option<Origin>,
 ) -> Decided<OnRefusal> {
-    let by_schema = schemas.clone().find(|(_, spec)| spec.on_refusal == Some(OnRefusal::DeadLetter)).map(|(from, _)| from);
+    let (mut by_schema, mut rejected_by) = (None, None);
+    for (from, spec) in schemas {
+        let by = if spec.on_refusal == Some(OnRefusal::DeadLetter) { &mut by_schema } else { &mut rejected_by };
+        *by = by.or(spec.on_refusal.map(|_| from));
+    }
     let by_topic = (topic.on_refusal == OnRefusal::DeadLetter).then_some(Origin::Topic);
     match (by_schema.or(by_topic), forbidden_by) {
         (Some(from), None) => Decided { value: OnRefusal::DeadLetter, from },
         (Some(_), Some(from)) => Decided { value: OnRefusal::Reject, from },
-        (None, _) => {
-            let from = schemas.clone().find(|(_, spec)| spec.on_refusal.is_some()).map_or(Origin::Default, |(from, _)| from);
-            Decided { value: OnRefusal::Reject, from }
-        }
+        (None, _) => Decided { value: OnRefusal::Reject, from: rejected_by.unwrap_or(Origin::Default) },
     }
 }
 
