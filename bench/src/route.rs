@@ -4,6 +4,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use posthorn_dataplane::route::{Index, SubscriptionRoute};
+use posthorn_domain::filter::View;
 use posthorn_domain::guard::Guard;
 use posthorn_domain::ids::SubscriptionId;
 use posthorn_domain::resource::{Meta, Subscription, SubscriptionSpec};
@@ -31,7 +32,7 @@ fn among(others: usize, filter: fn(usize) -> Value) -> Operation {
     let mut found = Vec::new();
     in_turn(inputs(), move |input| {
         found.clear();
-        index.matches(&slots, "github", &input.event, &mut found);
+        index.matches(&slots, &View::new("github", &input.event), &mut found);
         assert_eq!(black_box(&found).len(), 1);
     })
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use posthorn_dataplane::route::{Builder, Table, TopicRoute};
 use posthorn_domain::event::{AttrKind, Event, EventBuilder};
+use posthorn_domain::filter::View;
 use posthorn_domain::ids::SubscriptionId;
 use posthorn_domain::signing::generate_hmac;
 use posthorn_domain::snapshot::{Delta, Resource, ResourceKey};
@@ -49,7 +50,7 @@ proptest! {
 
 fn found(route: &TopicRoute, event: &Event) -> Vec<SubscriptionId> {
     let mut slots = Vec::new();
-    route.index.matches(&route.slots, route.topic.name.as_str(), event, &mut slots);
+    route.index.matches(&route.slots, &View::new(route.topic.name.as_str(), event), &mut slots);
     slots.into_iter().map(|slot| route.slots[slot as usize].id()).collect()
 }
 

@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod cloudevents;
+pub mod direction;
 pub mod event;
 pub mod fields;
 pub mod filter;

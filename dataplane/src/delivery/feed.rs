@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use posthorn_domain::filter::View;
 use posthorn_domain::ids::SubscriptionId;
 use posthorn_domain::record::Stored;
 use posthorn_storage::log::{LogError, Page};
@@ -52,7 +53,7 @@ impl Shard {
             slots.clear();
             match &stored.hint {
                 Some(hint) if hint.generation == topic.generation => slots.extend_from_slice(&hint.slots),
-                _ => topic.index.matches(&topic.slots, &topic.topic.name, &stored.record.event, &mut slots),
+                _ => topic.index.matches(&topic.slots, &View::new(&topic.topic.name, &stored.record.event), &mut slots),
             }
             for slot in &slots {
                 let id = topic.slots[*slot as usize].id();
@@ -167,7 +168,7 @@ impl Shard {
                 let was_empty = lane.queue.is_empty();
                 let until = lane.until.unwrap_or(u64::MAX);
                 for stored in page.records.iter().filter(|stored| (from..until).contains(&stored.offset)) {
-                    if subscriber.route.matches(&topic.topic.name, &stored.record.event) && lane.enter(stored) {
+                    if subscriber.route.matches(&View::new(&topic.topic.name, &stored.record.event)) && lane.enter(stored) {
                         self.tail_bytes += weight(stored);
                     }
                 }

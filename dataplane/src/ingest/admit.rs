@@ -6,8 +6,9 @@ use std::cell::RefCell;
 
 use compact_str::CompactString;
 use posthorn_domain::event::{DataKind, Event};
+use posthorn_domain::filter::View;
 use posthorn_domain::ids::DeadLetterId;
-use posthorn_domain::json::Parser;
+use posthorn_domain::json::{Doc, Parser};
 use posthorn_domain::problem::Problem;
 use posthorn_domain::qos::Durability;
 use posthorn_domain::record::{Record, RouteHint};
@@ -67,19 +68,20 @@ fn check_and_route(
             .parse(event.data(), |doc| {
                 resolved?;
                 schemas::check(set, doc)?;
-                Ok(route(&submission.route, event, slots))
+                Ok(route(&submission.route, event, Some(doc), slots))
             })
             .unwrap_or_else(|fault| Err(Refusal { problem: fault.into(), reason: None }))
     } else {
         resolved?;
         schemas::check_other(set, event)?;
-        Ok(route(&submission.route, event, slots))
+        Ok(route(&submission.route, event, None, slots))
     }
 }
 
-fn route(topic: &TopicRoute, event: &Event, slots: &mut Vec<u32>) -> Box<[u32]> {
+fn route(topic: &TopicRoute, event: &Event, data: Option<Doc<'_>>, slots: &mut Vec<u32>) -> Box<[u32]> {
     slots.clear();
-    topic.index.matches(&topic.slots, &topic.topic.name, event, slots);
+    let view = View { data, ..View::new(&topic.topic.name, event) };
+    topic.index.matches(&topic.slots, &view, slots);
     slots.as_slice().into()
 }
 

@@ -6,8 +6,7 @@
 use std::sync::Arc;
 
 use foldhash::HashMap;
-use posthorn_domain::event::Event;
-use posthorn_domain::filter::{Comparison, Filter};
+use posthorn_domain::filter::{Comparison, Filter, View};
 
 use super::SubscriptionRoute;
 
@@ -42,16 +41,16 @@ impl Index {
     }
 
     /// Appends the slots whose filters all hold.
-    pub fn matches(&self, slots: &[Arc<SubscriptionRoute>], topic: &str, event: &Event, out: &mut Vec<u32>) {
+    pub fn matches(&self, slots: &[Arc<SubscriptionRoute>], view: &View<'_>, out: &mut Vec<u32>) {
         let mut ask = |candidates: &[u32]| {
             for slot in candidates {
-                if slots[*slot as usize].matches(topic, event) {
+                if slots[*slot as usize].matches(view) {
                     out.push(*slot);
                 }
             }
         };
         for (attribute, values) in &self.exact {
-            if let Some(candidates) = event.get(attribute).and_then(|value| values.get(value)) {
+            if let Some(candidates) = view.text(attribute).and_then(|value| values.get(value)) {
                 ask(candidates);
             }
         }

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use foldhash::HashMap;
-use posthorn_domain::event::Event;
-use posthorn_domain::filter::Filter;
+use posthorn_domain::filter::{Filter, View};
 use posthorn_domain::ids::SubscriptionId;
 use posthorn_domain::names::{SchemaName, SchemaRef, TopicName};
 use posthorn_domain::resource::{SchemaVersion, Status, Subscription, Topic};
@@ -90,8 +89,8 @@ impl SubscriptionRoute {
     }
 
     /// Whether all its filters hold.
-    pub fn matches(&self, topic: &str, event: &Event) -> bool {
-        self.filters.iter().all(|filter| filter.matches(topic, event))
+    pub fn matches(&self, view: &View<'_>) -> bool {
+        self.filters.iter().all(|filter| filter.matches(view))
     }
 
     /// Whether any event of this topic could match, as far as the topic alone tells.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// A pattern over topic names.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct TopicPattern {
     text: String,
     wild: bool,
