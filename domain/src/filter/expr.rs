@@ -1,7 +1,5 @@
 //! The syntax tree that all expression dialects share. Parsers make it; the type check and [`super::program`] read it.
 
-use serde_json::Value;
-
 use super::atom::Place;
 
 /// A part of an expression and where it stands.
@@ -75,7 +73,16 @@ pub enum ExprKind {
     /// CEL: a map.
     Map(Vec<(Expr, Expr)>),
     /// CEL: a macro over a list's elements or a map's keys.
-    Quantified(Quantifier, Box<Expr>, Box<Expr>),
+    Quantified {
+        /// Which macro.
+        quantifier: Quantifier,
+        /// The variable that stands for each element in the predicate.
+        variable: u16,
+        /// The list or map.
+        over: Box<Expr>,
+        /// What is asked of each element.
+        predicate: Box<Expr>,
+    },
 }
 
 /// A constant.
@@ -89,8 +96,8 @@ pub enum Constant {
     Double(Double),
     Text(Box<str>),
     Bytes(Box<[u8]>),
-    /// A JSON value of the data dialect that is no scalar.
-    Json(Box<Value>),
+    /// CEL: a type, by its name.
+    Type(Box<str>),
 }
 
 /// A double that is compared by its bits.
@@ -164,6 +171,8 @@ pub enum Function {
     Contains,
     Lower,
     Upper,
+    LowerAscii,
+    UpperAscii,
     Trim,
     Size,
     ToInt,

@@ -5,13 +5,20 @@
 //! The control plane admits exactly what this module parses, so a data plane can run whatever it is sent.
 
 mod atom;
+mod cel;
+mod data;
 mod evaluation;
 mod explain;
 pub mod expr;
+mod like;
+mod limits;
 mod number;
 mod parse;
 mod pattern;
 mod program;
+mod regexp;
+mod sql;
+mod steps;
 mod view;
 
 use std::sync::Arc;
@@ -19,9 +26,10 @@ use std::sync::Arc;
 pub use atom::{Atom, Literal, Place, Test};
 pub use evaluation::{Evaluation, Fault, FaultKind};
 pub use explain::Because;
+pub use limits::Refusal;
 pub use number::Number;
 pub use pattern::TopicPattern;
-pub use program::{Dialect, Program, Refusal};
+pub use program::{Dialect, Program};
 pub use view::View;
 
 use crate::event::{Attr, AttrKind};
