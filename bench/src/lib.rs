@@ -4,7 +4,7 @@
 mod append;
 mod codec;
 mod inputs;
-mod route;
+pub mod route;
 
 pub use inputs::{Input, inputs};
 
@@ -19,10 +19,10 @@ const OPERATIONS: &[(&str, Make)] = &[
     ("decode_batch_10", codec::decode_batch),
     ("parse", codec::parse),
     ("validate", codec::validate),
-    ("route_10", || route::exact(10)),
-    ("route_1000", || route::exact(1_000)),
-    ("route_10000", || route::exact(10_000)),
-    ("route_prefix_1000", || route::prefix(1_000)),
+    ("route_10_x100", || route::hundred(10)),
+    ("route_1000_x100", || route::hundred(1_000)),
+    ("route_100000_x100", || route::hundred(100_000)),
+    ("route_1000000_x100", || route::hundred(1_000_000)),
     ("sign_hmac", codec::sign_hmac),
     ("sign_ed25519", codec::sign_ed25519),
     ("encode_structured", codec::encode_structured),

@@ -1,7 +1,7 @@
 //! Topic patterns: names with `*` for one dot-separated segment and `**` for any number of them, also none (interfaces §12).
 
 use std::fmt;
-use std::str::FromStr;
+use std::str::{FromStr, Split};
 
 /// A pattern over topic names.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -21,9 +21,7 @@ impl TopicPattern {
         if !self.wild {
             return self.text == topic;
         }
-        let pattern: Vec<&str> = self.text.split('.').collect();
-        let name: Vec<&str> = topic.split('.').collect();
-        fits(&pattern, &name)
+        fits(self.text.split('.'), topic.split('.'))
     }
 
     /// The topic that it names, when it is no pattern.
@@ -33,30 +31,26 @@ impl TopicPattern {
 }
 
 /// Greedy matching with one step back to the last `**`, as for globs: linear in pattern times name.
-fn fits(pattern: &[&str], name: &[&str]) -> bool {
-    let (mut p, mut n) = (0, 0);
-    let mut back: Option<(usize, usize)> = None;
-    while n < name.len() {
-        match pattern.get(p) {
-            Some(&"**") => {
-                back = Some((p, n));
-                p += 1;
+fn fits(mut pattern: Split<'_, char>, mut name: Split<'_, char>) -> bool {
+    let mut back: Option<(Split<'_, char>, Split<'_, char>)> = None;
+    loop {
+        let (mut after, mut rest) = (pattern.clone(), name.clone());
+        let Some(segment) = rest.next() else { break };
+        match after.next() {
+            Some("**") => {
+                back = Some((after.clone(), name.clone()));
+                pattern = after;
             }
-            Some(segment) if *segment == "*" || *segment == name[n] => {
-                p += 1;
-                n += 1;
+            Some(wanted) if wanted == "*" || wanted == segment => (pattern, name) = (after, rest),
+            _ => {
+                let Some((star, from)) = &mut back else { return false };
+                // The last `**` takes one segment more.
+                from.next();
+                (pattern, name) = (star.clone(), from.clone());
             }
-            _ => match back {
-                Some((star, from)) => {
-                    back = Some((star, from + 1));
-                    p = star + 1;
-                    n = from + 1;
-                }
-                None => return false,
-            },
         }
     }
-    pattern[p..].iter().all(|segment| *segment == "**")
+    pattern.all(|segment| segment == "**")
 }
 
 impl FromStr for TopicPattern {
