@@ -197,6 +197,42 @@ pub enum Function {
     Milliseconds,
 }
 
+impl Expr {
+    /// Shows this expression and all its parts, outer before inner.
+    pub fn visit<'e>(&'e self, see: &mut impl FnMut(&'e Self)) {
+        let mut open = vec![self];
+        while let Some(expr) = open.pop() {
+            see(expr);
+            let from = open.len();
+            open.extend(expr.parts());
+            open[from..].reverse();
+        }
+    }
+
+    /// The parts directly below, left to right.
+    pub fn parts(&self) -> Vec<&Self> {
+        match &self.kind {
+            ExprKind::Literal(_) | ExprKind::Read(_) | ExprKind::Exists(_) | ExprKind::Event | ExprKind::Variable(_) => Vec::new(),
+            ExprKind::Field { of: inner, .. }
+            | ExprKind::Not(inner)
+            | ExprKind::Negate(inner)
+            | ExprKind::Like(inner, _)
+            | ExprKind::Matches(inner, _) => vec![inner],
+            ExprKind::Index(left, right)
+            | ExprKind::Compare(_, left, right)
+            | ExprKind::Arithmetic(_, left, right)
+            | ExprKind::In(left, right)
+            | ExprKind::Quantified { over: left, predicate: right, .. } => vec![left, right],
+            ExprKind::Conditional(condition, then, otherwise) => vec![condition, then, otherwise],
+            ExprKind::Logic(_, parts) | ExprKind::Call(_, parts) | ExprKind::UnknownCall(_, parts) | ExprKind::List(parts) => {
+                parts.iter().collect()
+            }
+            ExprKind::OneOf(left, elements) => std::iter::once(&**left).chain(elements).collect(),
+            ExprKind::Map(entries) => entries.iter().flat_map(|(key, value)| [key, value]).collect(),
+        }
+    }
+}
+
 impl Span {
     /// The text that it covers.
     pub fn of(self, source: &str) -> &str {

@@ -10,8 +10,11 @@ mod data;
 mod evaluation;
 mod explain;
 pub mod expr;
+#[doc(hidden)]
+pub mod fuzz;
 mod like;
 mod limits;
+mod necessary;
 mod number;
 mod parse;
 mod pattern;
@@ -90,17 +93,6 @@ impl Filter {
             Self::Expr(program) => program.reads_data(),
             Self::Topic(_) | Self::Exact(_) | Self::Prefix(_) | Self::Suffix(_) => false,
         }
-    }
-
-    /// Necessary conditions: whenever the filter holds, all of these do. None when nothing simple is known.
-    pub fn atoms(&self) -> Vec<Atom> {
-        Vec::new()
-    }
-
-    /// Why the event does not pass; `None` when it does.
-    pub fn explain(&self, view: &View<'_>) -> Option<Because> {
-        let because = || Because { dialect: "topic", assertion: serde_json::Value::Null, place: None, saw: None, error: None };
-        (!self.matches(view)).then(because)
     }
 
     /// The one topic without which this cannot hold, if there is such a one.

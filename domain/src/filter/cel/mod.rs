@@ -137,7 +137,8 @@ impl<'a> Parser<'a> {
 
     /// `-` directly before a number belongs to it, so that the least integer can be written.
     fn is_sign(&self) -> bool {
-        let (here, next) = (self.span(), &self.tokens[self.next + 1]);
+        let here = self.span();
+        let Some(next) = self.tokens.get(self.next + 1) else { return false };
         let number = matches!(next.kind, TokenKind::Digits(_) | TokenKind::Literal(Constant::Double(_)));
         *self.peek() == TokenKind::Symbol("-") && number && next.span.start == here.end
     }

@@ -20,7 +20,7 @@ use std::hash::{Hash, Hasher};
 use serde_json::Value as Json;
 
 use super::evaluation::Evaluation;
-use super::expr::{Constant, Expr, Span};
+use super::expr::{Constant, Expr, ExprKind, Logic, Span};
 use super::like::LikePattern;
 use super::limits::{Refusal, Unfit};
 use super::regexp::Regexp;
@@ -112,6 +112,13 @@ impl Program {
         let compiled = parse(source).and_then(|expr| Ok((compile::compile(dialect, &expr)?, expr)));
         let (code, expr) = compiled.map_err(|unfit| unfit.within(source))?;
         Ok(Self { dialect, source: source.into(), expr, code })
+    }
+
+    /// A part of the expression as a program of its own; in CESQL cast to a boolean.
+    pub(super) fn part(&self, part: &Expr) -> Option<Self> {
+        let expr = Expr { span: part.span, kind: ExprKind::Logic(Logic::And, vec![part.clone()]) };
+        let code = compile::compile(self.dialect, &expr).ok()?;
+        Some(Self { dialect: self.dialect, source: self.source.clone(), expr, code })
     }
 
     /// The language that it was written in.
