@@ -28,6 +28,20 @@ impl TopicPattern {
     pub fn as_exact(&self) -> Option<&str> {
         (!self.wild).then_some(self.text.as_str())
     }
+
+    /// How every topic begins that fits.
+    pub(super) fn literal_start(&self) -> &str {
+        let mut length = 0;
+        for segment in self.text.split('.') {
+            match segment {
+                "*" => break,
+                // It may stand for no segment at all, and then the dot before it is missing too.
+                "**" => return &self.text[..length.max(1) - 1],
+                _ => length += segment.len() + 1,
+            }
+        }
+        &self.text[..length.min(self.text.len())]
+    }
 }
 
 /// Greedy matching with one step back to the last `**`, as for globs: linear in pattern times name.
@@ -97,6 +111,10 @@ mod tests {
         ] {
             let parsed: TopicPattern = pattern.parse().expect("valid");
             assert_eq!(parsed.matches(topic), fits, "{pattern} {topic}");
+            assert!(!fits || topic.starts_with(parsed.literal_start()), "{pattern} {topic}");
+        }
+        for (pattern, start) in [("a.b", "a.b"), ("a.*.b", "a."), ("a.**", "a"), ("a.b.**.c", "a.b"), ("*.a", ""), ("**", ""), ("*", "")] {
+            assert_eq!(pattern.parse::<TopicPattern>().expect("valid").literal_start(), start, "{pattern}");
         }
         for text in ["", "a b", "*x y", ".*.x/"] {
             assert!(text.parse::<TopicPattern>().is_err(), "{text}");

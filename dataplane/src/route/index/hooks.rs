@@ -94,7 +94,7 @@ impl Spots {
     /// The hooks of a list; always the same ones in the same order.
     pub(super) fn hooks(&mut self, filters: &Filters) -> Vec<Hook> {
         let mut hooks = Vec::new();
-        for atom in filters.iter().flat_map(|filter| super::atoms::atoms(filter)) {
+        for atom in filters.iter().flat_map(|filter| filter.atoms()) {
             let spot = self.spot(atom.place);
             hook(&spot, atom.test, &mut hooks);
             if hooks.len() >= MAX_HOOKS {

@@ -6,7 +6,6 @@
 //! the index may only err by finding too much, never too little. All parts are shared between versions: a change costs what
 //! it changes. Pure.
 
-mod atoms;
 mod edit;
 mod filters;
 mod group;
