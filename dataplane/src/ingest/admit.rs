@@ -18,7 +18,6 @@ use posthorn_storage::state::DeadLetter;
 use super::pipeline::Submission;
 use super::qos;
 use super::schemas::{self, Refusal, Set};
-use crate::route::TopicRoute;
 
 /// What is to be done with an event.
 pub(super) enum Verdict {
@@ -41,15 +40,14 @@ thread_local! {
 
 /// Decides.
 pub(super) fn admit(submission: &Submission, default: Durability, now: Time) -> Verdict {
-    let topic = &submission.route;
-    let (set, resolved) = schemas::resolve(&submission.table, topic, &submission.event);
+    let (set, resolved) = schemas::resolve(&submission.table, &submission.route, &submission.event);
     let checked = SCRATCH.with_borrow_mut(|scratch| check_and_route(submission, &set, resolved, scratch));
     let slots = match checked {
         Ok(slots) => slots,
         Err(refusal) => return refuse(submission, &set, refusal, now),
     };
     match record(submission, &set, default, now) {
-        Ok(record) => Verdict::Keep(record, RouteHint { generation: topic.generation, slots }),
+        Ok(record) => Verdict::Keep(record, RouteHint { generation: submission.table.generation, slots }),
         Err(problem) => Verdict::Refuse(problem),
     }
 }
@@ -68,20 +66,20 @@ fn check_and_route(
             .parse(event.data(), |doc| {
                 resolved?;
                 schemas::check(set, doc)?;
-                Ok(route(&submission.route, event, Some(doc), slots))
+                Ok(route(submission, Some(doc), slots))
             })
             .unwrap_or_else(|fault| Err(Refusal { problem: fault.into(), reason: None }))
     } else {
         resolved?;
         schemas::check_other(set, event)?;
-        Ok(route(&submission.route, event, None, slots))
+        Ok(route(submission, None, slots))
     }
 }
 
-fn route(topic: &TopicRoute, event: &Event, data: Option<Doc<'_>>, slots: &mut Vec<u32>) -> Box<[u32]> {
+fn route(submission: &Submission, data: Option<Doc<'_>>, slots: &mut Vec<u32>) -> Box<[u32]> {
     slots.clear();
-    let view = View { data, ..View::new(&topic.topic.name, event) };
-    topic.index.matches(&topic.slots, &view, slots);
+    let view = View { data, ..View::new(&submission.route.topic.name, &submission.event) };
+    submission.table.index.matches(&view, slots);
     slots.as_slice().into()
 }
 
