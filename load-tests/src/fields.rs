@@ -64,8 +64,8 @@ impl Fields {
         let value = self.take(name)?;
         match value {
             Value::String(text) => Some(text),
-            Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
-            other => self.fault(name, format!("a text is expected, not {other:.100}"), faults),
+            Value::Number(_) => Some(value.to_string()),
+            other => self.fault(name, format!("a text is expected (in quotes where YAML reads something else), not {other:.100}"), faults),
         }
     }
 

@@ -89,19 +89,19 @@ mod tests {
         let text = r#"
 title: t
 steps: [{send: {count: 1}}]
-variants: [{name: n, system: "null"}, {name: s, system: signing}, {name: p}]
+variants: [{name: bare, system: "null"}, {name: s, system: signing}, {name: p}]
 rows: [{label: it, of: p/load/cpu, unit: µs, against: s/load/cpu}, {label: none, of: p/load/nothing}]
 "#;
         let scenario = Scenario::parse("x", text, Depth::Quick, Path::new(".")).unwrap();
         let mut kept = Kept::default();
-        for (name, cpu) in [("n", 10.0), ("s", 20.0), ("p", 30.0)] {
+        for (name, cpu) in [("bare", 10.0), ("s", 20.0), ("p", 30.0)] {
             kept.values.insert(format!("{name}/load/cpu"), vec![Some(cpu)]);
             kept.values.insert(format!("{name}/load/delivered"), vec![Some(5.0)]);
         }
         let table = variants(&scenario, &kept);
         let line = table.trim_end().lines().last().unwrap();
         assert!(line.starts_with("| p/load | 30.0 | **3.00** | **1.50** |"), "{line}");
-        assert!(table.contains("| n/load | 10.0 |  | **0.50** |"), "{table}");
+        assert!(table.contains("| bare/load | 10.0 |  | **0.50** |"), "{table}");
         assert_eq!(table.lines().next().unwrap().matches('|').count(), line.matches('|').count());
         assert!(rows(&scenario, &kept).ends_with("| it | 30.0 µs | **1.50** | s/load/cpu |\n"));
     }
