@@ -6,6 +6,7 @@ mod codec;
 mod filter;
 mod inputs;
 pub mod route;
+mod settle;
 
 pub use inputs::{Input, inputs};
 
@@ -34,6 +35,8 @@ const OPERATIONS: &[(&str, Make)] = &[
     ("sign_ed25519", codec::sign_ed25519),
     ("encode_structured", codec::encode_structured),
     ("encode_record", codec::encode_record),
+    ("frame_10", append::frame),
+    ("settle_64", settle::settle),
     ("append_log_64", append::log),
     ("append_sync_64", append::sync),
 ];
