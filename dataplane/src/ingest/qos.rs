@@ -57,11 +57,11 @@ fn durability(event: &Event) -> Result<Option<Durability>, Problem> {
 }
 
 /// The strongest of what was decided and what the subscriptions demand that get the event.
-pub(super) fn demanded(decided: Durability, topic: &TopicRoute, slots: &[u32]) -> Durability {
+pub(super) fn demanded(decided: Durability, table: &Table, slots: &[u32]) -> Durability {
     if decided == Durability::Sync {
         return decided;
     }
-    let demand = |slot: &u32| topic.slots.get(*slot as usize)?.subscription.spec.qos.durability;
+    let demand = |slot: &u32| table.in_slot(*slot)?.subscription.spec.qos.durability;
     slots.iter().filter_map(demand).fold(decided, Durability::max)
 }
 
