@@ -82,7 +82,7 @@ impl Api {
         let spec = SchemaSpec::parse(document)?;
         let compiled = self.compiler.compile(&name, &spec).await?;
         if !options.force {
-            self.publisher.registry.read().check_references(&name, &spec)?;
+            self.check_references(&name, &spec).await?;
         }
         let sample = match options.sample {
             Some(count) => self.sample(&name, &compiled, count.min(MAX_SAMPLE)).await?,
