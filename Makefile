@@ -35,7 +35,7 @@ bench: bootstrap ## Micro-benchmarks of the hot path
 fuzz: ## How fuzzing works here
 	@echo "Corpora, seeded mutations and property tests run in 'make test'."
 	@echo "Longer: PROPTEST_CASES=100000 cargo test --workspace; or with cargo-fuzz, on stable:"
-	@echo "  cargo fuzz run -s none {decode,tape,frame}   (fuzz/README.md)"
+	@echo "  cargo fuzz run -s none {decode,tape,frame,filter}   (fuzz/README.md)"
 
 deny: ## Bans, licences and sources, with cargo-deny where it is installed
 	cargo deny --config .deny.toml check bans licenses sources

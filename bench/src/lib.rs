@@ -3,6 +3,7 @@
 
 mod append;
 mod codec;
+mod filter;
 mod inputs;
 mod route;
 
@@ -23,6 +24,12 @@ const OPERATIONS: &[(&str, Make)] = &[
     ("route_1000", || route::exact(1_000)),
     ("route_10000", || route::exact(10_000)),
     ("route_prefix_1000", || route::prefix(1_000)),
+    ("filter_exact_5", filter::exact),
+    ("filter_sql_5", filter::sql),
+    ("filter_cel_5", filter::cel),
+    ("filter_data_3", filter::data),
+    ("compile_sql_5", filter::compile_sql),
+    ("compile_cel_5", filter::compile_cel),
     ("sign_hmac", codec::sign_hmac),
     ("sign_ed25519", codec::sign_ed25519),
     ("encode_structured", codec::encode_structured),

@@ -146,7 +146,21 @@ impl Event {
         if name == "specversion" {
             return Some(Attr { name: "specversion", kind: AttrKind::String, value: "1.0" });
         }
-        self.attrs().find(|attr| attr.name == name)
+        self.find(name.as_bytes())
+    }
+
+    /// Goes from entry to entry by their lengths and reads only the one that is wanted.
+    fn find(&self, name: &[u8]) -> Option<Attr<'_>> {
+        let mut rest = &self.head[..];
+        while let Some((fixed, tail)) = rest.split_first_chunk::<6>() {
+            let name_len = usize::from(fixed[1]);
+            let value_len = u32::from_le_bytes([fixed[2], fixed[3], fixed[4], fixed[5]]) as usize;
+            if tail.get(..name_len)? == name {
+                return split_entry(rest).map(|(attr, _)| attr);
+            }
+            rest = tail.get(name_len + value_len..)?;
+        }
+        None
     }
 
     /// The attribute's canonical string.

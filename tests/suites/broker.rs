@@ -108,6 +108,33 @@ async fn a_stream_answers_in_order() -> Result<()> {
     Ok(())
 }
 
+/// A client that takes no answers is not read from without end; once it takes them, all come.
+#[tokio::test]
+async fn a_stream_is_read_no_faster_than_its_answers_are_taken() -> Result<()> {
+    const MANY: usize = 300_000;
+    let (world, _) = world().await?;
+    let channel =
+        tonic::transport::Endpoint::from_shared(world.posthorn.broker_url())?.initial_stream_window_size(65_535).connect().await?;
+    let (requests, receiver) = tokio::sync::mpsc::channel(1);
+    let call = tokio_stream::wrappers::ReceiverStream::new(receiver);
+    let mut answers = EventBrokerClient::new(channel).publish_stream(call).await?.into_inner();
+    // The event is refused, so that nothing but the answer is made of it.
+    let refused = || PublishRequest { topic: "nowhere".into(), ..event("1", &[], None) };
+    let mut sent = 0;
+    while sent < MANY && tokio::time::timeout(Duration::from_secs(3), requests.reserve()).await.is_ok() {
+        requests.send(refused()).await?;
+        sent += 1;
+    }
+    ensure!(sent < MANY, "all {MANY} requests were read although no answer was taken");
+    drop(requests);
+    let mut answered = 0;
+    while answers.message().await?.is_some() {
+        answered += 1;
+    }
+    ensure!(answered == sent, "{answered} answers to {sent} requests");
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_stream_ends_at_its_deadline() -> Result<()> {
     let (_world, mut broker) = world().await?;

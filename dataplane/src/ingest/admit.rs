@@ -92,7 +92,7 @@ fn record(submission: &Submission, set: &Set, slots: &[u32], config: &config::In
     let (event, topic) = (&submission.event, &submission.route);
     let resolved = qos::of_event(event, topic, set, config)?;
     Ok(Record {
-        durability: qos::demanded(resolved.durability.value, topic, slots),
+        durability: qos::demanded(resolved.durability.value, slots.iter().filter_map(|slot| topic.slots.get(*slot as usize))),
         expires_at: qos::expires_at(event, resolved.ttl.value, now)?,
         dead_letter: resolved.dead_letter.value,
         ..bare_record(submission, now)

@@ -1,7 +1,5 @@
 //! The syntax tree that all expression dialects share. Parsers make it; the type check and [`super::program`] read it.
 
-use serde_json::Value;
-
 use super::atom::Place;
 
 /// A part of an expression and where it stands.
@@ -75,7 +73,16 @@ pub enum ExprKind {
     /// CEL: a map.
     Map(Vec<(Expr, Expr)>),
     /// CEL: a macro over a list's elements or a map's keys.
-    Quantified(Quantifier, Box<Expr>, Box<Expr>),
+    Quantified {
+        /// Which macro.
+        quantifier: Quantifier,
+        /// The variable that stands for each element in the predicate.
+        variable: u16,
+        /// The list or map.
+        over: Box<Expr>,
+        /// What is asked of each element.
+        predicate: Box<Expr>,
+    },
 }
 
 /// A constant.
@@ -89,8 +96,8 @@ pub enum Constant {
     Double(Double),
     Text(Box<str>),
     Bytes(Box<[u8]>),
-    /// A JSON value of the data dialect that is no scalar.
-    Json(Box<Value>),
+    /// CEL: a type, by its name.
+    Type(Box<str>),
 }
 
 /// A double that is compared by its bits.
@@ -164,6 +171,8 @@ pub enum Function {
     Contains,
     Lower,
     Upper,
+    LowerAscii,
+    UpperAscii,
     Trim,
     Size,
     ToInt,
@@ -186,6 +195,42 @@ pub enum Function {
     Minutes,
     Seconds,
     Milliseconds,
+}
+
+impl Expr {
+    /// Shows this expression and all its parts, outer before inner.
+    pub fn visit<'e>(&'e self, see: &mut impl FnMut(&'e Self)) {
+        let mut open = vec![self];
+        while let Some(expr) = open.pop() {
+            see(expr);
+            let from = open.len();
+            open.extend(expr.parts());
+            open[from..].reverse();
+        }
+    }
+
+    /// The parts directly below, left to right.
+    pub fn parts(&self) -> Vec<&Self> {
+        match &self.kind {
+            ExprKind::Literal(_) | ExprKind::Read(_) | ExprKind::Exists(_) | ExprKind::Event | ExprKind::Variable(_) => Vec::new(),
+            ExprKind::Field { of: inner, .. }
+            | ExprKind::Not(inner)
+            | ExprKind::Negate(inner)
+            | ExprKind::Like(inner, _)
+            | ExprKind::Matches(inner, _) => vec![inner],
+            ExprKind::Index(left, right)
+            | ExprKind::Compare(_, left, right)
+            | ExprKind::Arithmetic(_, left, right)
+            | ExprKind::In(left, right)
+            | ExprKind::Quantified { over: left, predicate: right, .. } => vec![left, right],
+            ExprKind::Conditional(condition, then, otherwise) => vec![condition, then, otherwise],
+            ExprKind::Logic(_, parts) | ExprKind::Call(_, parts) | ExprKind::UnknownCall(_, parts) | ExprKind::List(parts) => {
+                parts.iter().collect()
+            }
+            ExprKind::OneOf(left, elements) => std::iter::once(&**left).chain(elements).collect(),
+            ExprKind::Map(entries) => entries.iter().flat_map(|(key, value)| [key, value]).collect(),
+        }
+    }
 }
 
 impl Span {

@@ -5,13 +5,23 @@
 //! The control plane admits exactly what this module parses, so a data plane can run whatever it is sent.
 
 mod atom;
+mod cel;
+mod data;
 mod evaluation;
 mod explain;
 pub mod expr;
+#[doc(hidden)]
+pub mod fuzz;
+mod like;
+mod limits;
+mod necessary;
 mod number;
 mod parse;
 mod pattern;
 mod program;
+mod regexp;
+mod sql;
+mod steps;
 mod view;
 
 use std::sync::Arc;
@@ -19,9 +29,10 @@ use std::sync::Arc;
 pub use atom::{Atom, Literal, Place, Test};
 pub use evaluation::{Evaluation, Fault, FaultKind};
 pub use explain::Because;
+pub use limits::Refusal;
 pub use number::Number;
 pub use pattern::TopicPattern;
-pub use program::{Dialect, Program, Refusal};
+pub use program::{Dialect, Program};
 pub use view::View;
 
 use crate::event::{Attr, AttrKind};
@@ -82,17 +93,6 @@ impl Filter {
             Self::Expr(program) => program.reads_data(),
             Self::Topic(_) | Self::Exact(_) | Self::Prefix(_) | Self::Suffix(_) => false,
         }
-    }
-
-    /// Necessary conditions: whenever the filter holds, all of these do. None when nothing simple is known.
-    pub fn atoms(&self) -> Vec<Atom> {
-        Vec::new()
-    }
-
-    /// Why the event does not pass; `None` when it does.
-    pub fn explain(&self, view: &View<'_>) -> Option<Because> {
-        let because = || Because { dialect: "topic", assertion: serde_json::Value::Null, place: None, saw: None, error: None };
-        (!self.matches(view)).then(because)
     }
 
     /// The one topic without which this cannot hold, if there is such a one.

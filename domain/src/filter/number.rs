@@ -44,6 +44,50 @@ impl Number {
         doc.as_i64().map(Self::from).or_else(|| doc.as_u64().map(Self::from)).or_else(|| doc.as_f64().and_then(Self::from_f64))
     }
 
+    /// The integer, cut towards zero, if it fits.
+    pub(super) fn trunc_i64(self) -> Option<i64> {
+        match self.whole().0 {
+            Form::Int(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// The integer, cut towards zero, if it fits.
+    pub(super) fn trunc_u64(self) -> Option<u64> {
+        match self.whole().0 {
+            Form::Int(value) => u64::try_from(value).ok(),
+            Form::Uint(value) => Some(value),
+            Form::Double(_) => None,
+        }
+    }
+
+    /// The number itself, if it is a place in a list.
+    pub(super) fn as_usize(self) -> Option<usize> {
+        match self.0 {
+            Form::Int(value) => usize::try_from(value).ok(),
+            Form::Uint(value) => usize::try_from(value).ok(),
+            Form::Double(_) => None,
+        }
+    }
+
+    fn whole(self) -> Self {
+        match self.0 {
+            Form::Double(bits) => Self::from_f64(f64::from_bits(bits).trunc()).unwrap_or(self),
+            _ => self,
+        }
+    }
+
+    /// As JSON; infinities, which JSON does not have, as texts.
+    pub fn to_json(self) -> serde_json::Value {
+        match self.0 {
+            Form::Int(value) => value.into(),
+            Form::Uint(value) => value.into(),
+            Form::Double(_) => {
+                serde_json::Number::from_f64(self.as_f64()).map_or_else(|| self.to_string().into(), serde_json::Value::Number)
+            }
+        }
+    }
+
     /// The nearest double.
     pub fn as_f64(self) -> f64 {
         match self.0 {

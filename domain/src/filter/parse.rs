@@ -1,8 +1,10 @@
 //! From JSON to [`Filter`], with limits and every fault at its place.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
-use super::{Comparison, Filter};
+use super::{Comparison, Filter, Program, Refusal};
 use crate::fields::{Faults, FromJson, parsed, pointer};
 
 /// Deepest nesting of `all`, `any` and `not` (protocols §3.2).
@@ -47,12 +49,25 @@ fn node(value: &Value, at: &str, faults: &mut Faults, depth: usize, nodes: &mut 
         "all" => several(body, &at, faults, depth, nodes).map(Filter::All),
         "any" => several(body, &at, faults, depth, nodes).map(Filter::Any),
         "not" => node(body, &at, faults, depth + 1, nodes).map(|inner| Filter::Not(Box::new(inner))),
-        "sql" | "cel" | "data" => {
-            faults.meaning(&at, "this dialect is not supported by this version; topic, exact, prefix, suffix, all, any and not are");
+        "sql" => expression(body, &at, faults, Program::sql),
+        "cel" => expression(body, &at, faults, Program::cel),
+        "data" => Program::data(body, &at, faults).map(|program| Filter::Expr(Arc::new(program))),
+        _ => {
+            faults.meaning(&at, "is not a filter dialect; topic, exact, prefix, suffix, all, any, not, sql, cel and data are");
             None
         }
-        _ => {
-            faults.meaning(&at, "is not a filter dialect; topic, exact, prefix, suffix, all, any and not are");
+    }
+}
+
+fn expression(body: &Value, at: &str, faults: &mut Faults, read: fn(&str) -> Result<Program, Refusal>) -> Option<Filter> {
+    let Some(source) = body.as_str() else {
+        faults.shape(at, "must be a string, the expression");
+        return None;
+    };
+    match read(source) {
+        Ok(program) => Some(Filter::Expr(Arc::new(program))),
+        Err(refusal) => {
+            faults.meaning(at, refusal.to_string());
             None
         }
     }

@@ -33,6 +33,13 @@ impl<'a> View<'a> {
         }
     }
 
+    /// The names of all attributes that the event has.
+    pub fn names(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        let context = ["specversion", "topic", "direction"];
+        let own = self.event.attrs().map(|attr| attr.name).filter(move |name| !context.contains(name));
+        context.into_iter().chain(own)
+    }
+
     /// The attribute's canonical string.
     pub fn text(&self, name: &str) -> Option<&'a str> {
         self.attribute(name).map(|attr| attr.value)
