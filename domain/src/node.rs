@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::direction::Direction;
 use crate::ids::{DeadLetterId, SubscriptionId};
 use crate::time::Time;
 
@@ -85,6 +86,28 @@ pub enum Question {
         from: String,
         /// The same; the present end when absent.
         to: Option<String>,
+    },
+    /// Who would get this event if it were published on the topic now → `{"topic", "matches", …}`, or `topic-unknown`.
+    Explain {
+        /// The topic.
+        topic: String,
+        /// A structured CloudEvent.
+        event: Value,
+        /// Which way it goes.
+        direction: Direction,
+        /// Also subscriptions whose topic cannot match.
+        all: bool,
+    },
+    /// The same of a stored event → with `partition`, `offset` and deliveries; or `not-found`.
+    ExplainStored {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: u32,
+        /// The offset.
+        offset: u64,
+        /// Also subscriptions whose topic cannot match.
+        all: bool,
     },
     /// The last stored events of a topic, as `sample` of a schema check wants them → `[data…]`, JSON data only.
     Sample {

@@ -84,6 +84,8 @@ codes! {
     InUse = "in-use", 409, FailedPrecondition, "It is in use";
     /// The schema version does not fit the earlier ones.
     SchemaIncompatible = "schema-incompatible", 409, FailedPrecondition, "The schema is not compatible";
+    /// A schema version that no longer names what filters read.
+    FilterReferences = "filter-references", 409, FailedPrecondition, "Filters read what the schema no longer names";
     /// The cursor points below what is kept.
     CursorExpired = "cursor-expired", 410, OutOfRange, "The cursor is below what the topic still keeps";
     /// `If-Match` names a revision that is not the current one.

@@ -11,6 +11,8 @@ mod damage;
 mod deliveries;
 mod egress;
 mod endpoints;
+mod explain;
+mod filters;
 mod fuzz;
 mod grpc;
 mod hops;

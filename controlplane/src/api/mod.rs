@@ -2,6 +2,8 @@
 //! translate.
 
 mod asked;
+mod explain;
+mod filters;
 mod merge;
 mod page;
 mod qos;

@@ -27,11 +27,11 @@ pub(super) struct Answer {
     pub(super) schema: Option<&'static str>,
 }
 
-const fn answer(status: u16, description: &'static str, schema: Option<&'static str>) -> Answer {
+pub(super) const fn answer(status: u16, description: &'static str, schema: Option<&'static str>) -> Answer {
     Answer { status, description, schema }
 }
 
-type Query = [(&'static str, &'static str, &'static str)];
+pub(super) type Query = [(&'static str, &'static str, &'static str)];
 
 const LIMIT: (&str, &str, &str) = ("limit", "integer", "How many items at most, 1 to 1000; 100 when absent.");
 const TOKEN: (&str, &str, &str) = ("page_token", "string", "The `next_page_token` of the page before.");
@@ -49,8 +49,11 @@ const DELIVERY_PAGE: &Query = &[
     ("status", "string", "waiting, in_flight, delivered, dead_lettered or dropped."),
     ("event_id", "string", "Of the event with this `id`."),
 ];
-const ADD: &Query =
-    &[("dry_run", "boolean", "Check only."), ("sample", "integer", "Also try so many stored events of the topics that demand the schema.")];
+const ADD: &Query = &[
+    ("dry_run", "boolean", "Check only."),
+    ("sample", "integer", "Also try so many stored events of the topics that demand the schema."),
+    ("force", "boolean", "Also when filters read what the version no longer names."),
+];
 const TOPIC_QOS: &Query = &[
     ("schemas", "string", "Schemas that the event names, as its attribute `schemas` lists them."),
     ("durability", "string", "The event's attribute `durability`."),
@@ -206,7 +209,7 @@ pub(super) const ROUTES: &[Route] = &[
             answer(200, "The version that already has this content; with `dry_run` the outcome of the check", Some("SchemaVersion")),
             answer(201, "Added", Some("SchemaVersion")),
         ],
-        problems: &[InvalidResource, Unavailable, NoNode],
+        problems: &[Code::FilterReferences, InvalidResource, Unavailable, NoNode],
     },
     Route {
         method: "get",
@@ -254,7 +257,7 @@ pub(super) const ROUTES: &[Route] = &[
         body: Some("SubscriptionSpec"),
         body_required: true,
         answers: &[answer(201, "Made", Some("Subscription"))],
-        problems: &[InvalidResource, Unavailable],
+        problems: &[Code::FilterNeverMatches, InvalidResource, Unavailable],
     },
     Route {
         method: "get",
@@ -278,7 +281,7 @@ pub(super) const ROUTES: &[Route] = &[
         body: Some("SubscriptionSpec"),
         body_required: true,
         answers: &[answer(200, "Changed or unchanged", Some("Subscription"))],
-        problems: &[NotFound, InvalidResource, Unavailable],
+        problems: &[Code::FilterNeverMatches, NotFound, InvalidResource, Unavailable],
     },
     Route {
         method: "delete",

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use posthorn_domain::clock::Clock;
+use posthorn_domain::cloudevents::decode_structured;
 use posthorn_domain::ids::SubscriptionId;
 use posthorn_domain::node::Question;
 use posthorn_domain::problem::{Code, Problem};
@@ -19,6 +20,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::delivery::{Handle, WriterHandle};
+use crate::explain::Explainer;
 use crate::route::{Live, SubscriptionRoute};
 
 /// Takes an event that was refused in again.
@@ -52,6 +54,8 @@ pub struct Answers {
     pub clock: Clock,
     /// The way back to ingest.
     pub reingest: Arc<dyn Reingest>,
+    /// What explains who gets an event.
+    pub explainer: Explainer,
 }
 
 impl Answers {
@@ -78,6 +82,11 @@ impl Answers {
                 None => Err(unknown(id)),
             },
             Question::Replay { id, from, to } => self.replay(id, &from, to.as_deref()).await,
+            Question::Explain { topic, event, direction, all } => {
+                let event = decode_structured(&event.to_string().into())?;
+                self.explainer.event(&topic, event, direction, all).await
+            }
+            Question::ExplainStored { topic, partition, offset, all } => self.explainer.stored(&topic, partition, offset, all).await,
             Question::Sample { topic, limit } => self.sample(&topic, limit).await,
         }
     }

@@ -41,9 +41,8 @@ thread_local! {
 
 /// Decides.
 pub(super) fn admit(submission: &Submission, config: &config::Ingest, now: Time) -> Verdict {
-    let topic = &submission.route;
-    let (set, resolved) = schemas::resolve(&submission.table, topic, &submission.event);
-    let max_hops = topic.topic.spec.max_hops.unwrap_or(config.max_hops);
+    let (set, resolved) = schemas::resolve(&submission.table, &submission.route, &submission.event);
+    let max_hops = submission.route.topic.spec.max_hops.unwrap_or(config.max_hops);
     let resolved = hops::check(submission.hops, max_hops).and(resolved);
     let checked = SCRATCH.with_borrow_mut(|scratch| check_and_route(submission, &set, resolved, scratch));
     let slots = match checked {
@@ -51,7 +50,7 @@ pub(super) fn admit(submission: &Submission, config: &config::Ingest, now: Time)
         Err(refusal) => return refuse(submission, &set, refusal, config, now),
     };
     match record(submission, &set, &slots, config, now) {
-        Ok(record) => Verdict::Keep(record, RouteHint { generation: topic.generation, slots }),
+        Ok(record) => Verdict::Keep(record, RouteHint { generation: submission.table.generation, slots }),
         Err(problem) => Verdict::Refuse(problem),
     }
 }
@@ -82,9 +81,9 @@ fn check_and_route(
 
 fn route(submission: &Submission, data: Option<Doc<'_>>, slots: &mut Vec<u32>) -> Box<[u32]> {
     slots.clear();
-    let topic = &submission.route;
-    let view = View { data, direction: submission.direction, ..View::new(&topic.topic.name, &submission.event) };
-    topic.index.matches(&topic.slots, &view, slots);
+    let topic = &submission.route.topic.name;
+    let view = View { data, direction: submission.direction, ..View::new(topic, &submission.event) };
+    submission.table.index.matches(&view, slots);
     slots.as_slice().into()
 }
 
@@ -92,7 +91,7 @@ fn record(submission: &Submission, set: &Set, slots: &[u32], config: &config::In
     let (event, topic) = (&submission.event, &submission.route);
     let resolved = qos::of_event(event, topic, set, config)?;
     Ok(Record {
-        durability: qos::demanded(resolved.durability.value, slots.iter().filter_map(|slot| topic.slots.get(*slot as usize))),
+        durability: qos::demanded(resolved.durability.value, &submission.table, slots),
         expires_at: qos::expires_at(event, resolved.ttl.value, now)?,
         dead_letter: resolved.dead_letter.value,
         ..bare_record(submission, now)

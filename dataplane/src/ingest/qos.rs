@@ -1,7 +1,5 @@
 //! What is promised for an event: the outcome of [`posthorn_domain::qos::resolve`], and the event's own attributes on top.
 
-use std::sync::Arc;
-
 use posthorn_domain::event::Event;
 use posthorn_domain::problem::{Code, Problem};
 use posthorn_domain::qos::{self, Durability, Parties, Resolved, Shown};
@@ -11,7 +9,7 @@ use posthorn_domain::units::Dur;
 
 use super::schemas::{self, Set};
 use crate::config;
-use crate::route::{SubscriptionRoute, Table, TopicRoute};
+use crate::route::{Table, TopicRoute};
 
 /// What is in force for an event of this topic with this schema set.
 ///
@@ -59,12 +57,12 @@ fn durability(event: &Event) -> Result<Option<Durability>, Problem> {
 }
 
 /// The strongest of what was decided and what the subscriptions demand that get the event.
-pub(super) fn demanded<'a>(decided: Durability, mut takers: impl Iterator<Item = &'a Arc<SubscriptionRoute>>) -> Durability {
-    let stronger = |decided: Durability, route: &'a Arc<SubscriptionRoute>| {
-        let all = route.subscription.spec.qos.durability.map_or(decided, |demand| decided.max(demand));
-        if all == Durability::Sync { Err(all) } else { Ok(all) }
-    };
-    if decided == Durability::Sync { decided } else { takers.try_fold(decided, stronger).unwrap_or_else(|strongest| strongest) }
+pub(super) fn demanded(decided: Durability, table: &Table, slots: &[u32]) -> Durability {
+    if decided == Durability::Sync {
+        return decided;
+    }
+    let demand = |slot: &u32| table.in_slot(*slot)?.subscription.spec.qos.durability;
+    slots.iter().filter_map(demand).fold(decided, Durability::max)
 }
 
 /// When an event expires that lives for `ttl`, cut short by its `expirytime`.

@@ -4,7 +4,7 @@ use posthorn_domain::filter::fuzz;
 
 use super::Random;
 
-const ROUNDS: usize = 1500;
+const ROUNDS: usize = 1000;
 
 const CORPUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz-corpus/filters");
 

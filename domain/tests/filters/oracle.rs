@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::Random;
 
-const EXPRESSIONS: usize = 6_000;
+const EXPRESSIONS: usize = 4_000;
 
 /// Numbers are doubles, as in JSON data for CEL.
 fn data() -> Value {

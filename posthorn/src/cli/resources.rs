@@ -125,6 +125,9 @@ pub struct SchemaAdd {
     /// Let `format` assert.
     #[arg(long)]
     pub assert_formats: bool,
+    /// Also when filters read what it no longer names.
+    #[arg(long)]
+    pub force: bool,
     /// Do not wait until all nodes know.
     #[arg(long)]
     pub no_wait: bool,

@@ -239,6 +239,9 @@ fn bombs_are_refused_or_run_out_of_steps() {
     ] {
         assert!(Program::cel(&source).is_err(), "{}", &source[..20]);
     }
+    for source in [format!("[1][0]{}", ".a".repeat(250)), format!("1{} == 0", " + 1".repeat(120)), format!("[1]{}", "[0]".repeat(120))] {
+        assert!(!on(&source, Some(DATA), |program, view| program.holds(view)), "deep to the left: {}", &source[..20]);
+    }
     let nested = format!("{}true{}", "data.list.all(x, ".repeat(12), ")".repeat(12));
     fails(&nested.replace("data.list", "[1,2,3,4,5,6,7,8,9,10]"), FaultKind::Generic);
     let long = format!("[{}]", "1,".repeat(20_000).trim_end_matches(','));
