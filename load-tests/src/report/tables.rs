@@ -5,7 +5,7 @@ use super::stats::{self, Spread};
 use super::store::Kept;
 use crate::scenario::{Scenario, System};
 
-const HEAD: &str = "| | CPU µs a delivery | × null | × signing | delivered /s | × null | × signing | publish to delivered p50, p99 ms | × signing | answer p99 ms | memory, peak MiB | written KB an event | switches | connections | events | lost | repeated |\n\
+const HEAD: &str = "| variant/step | CPU µs a delivery | × null | × signing | delivered /s | × null | × signing | publish to delivered p50, p99 ms | × signing | answer p99 ms | memory, peak MiB | written KB an event | switches | connections | events | lost | repeated |\n\
     |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n";
 
 /// A line for each variant and step that sent, with ratios to both yardsticks.
@@ -14,7 +14,7 @@ pub(super) fn variants(scenario: &Scenario, kept: &Kept) -> String {
         .variants
         .iter()
         .flat_map(|variant| variant.spans().map(|step| format!("{}/{step}", variant.name)))
-        .filter(|place| !kept.figure(&format!("{place}/delivered")).is_empty())
+        .filter(|place| ["delivered", "accepted"].iter().any(|measure| !kept.figure(&format!("{place}/{measure}")).is_empty()))
         .map(|place| line(scenario, kept, &place))
         .collect();
     if lines.is_empty() { String::new() } else { format!("{HEAD}{}\n", lines.concat()) }
@@ -46,7 +46,10 @@ fn line(scenario: &Scenario, kept: &Kept, place: &str) -> String {
     let shown = |measure: &str| {
         Spread::of(kept.figure(&format!("{place}/{measure}")).iter().flatten().copied()).map_or_else(String::new, |spread| spread.shown())
     };
-    let sum = |measure: &str| kept.figure(&format!("{place}/{measure}")).iter().flatten().sum::<f64>();
+    let sum = |measure: &str| {
+        let figures = kept.figure(&format!("{place}/{measure}"));
+        if figures.is_empty() { String::new() } else { stats::figure(figures.iter().flatten().sum::<f64>()) }
+    };
     let ratio = |measure: &str, to: &Option<String>| {
         let other = to.as_ref().filter(|other| *other != place)?;
         stats::ratio(kept.figure(&format!("{place}/{measure}")), kept.figure(&format!("{other}/{measure}")))
@@ -70,9 +73,9 @@ fn line(scenario: &Scenario, kept: &Kept, place: &str) -> String {
         written,
         shown("switches"),
         shown("connections"),
-        stats::figure(sum("accepted")),
-        stats::figure(sum("missing")),
-        stats::figure(sum("repeated")),
+        sum("accepted"),
+        sum("missing"),
+        sum("repeated"),
     ];
     format!("| {} |\n", cells.map(|cell| if cell == ", " { String::new() } else { cell }).join(" | "))
 }
