@@ -88,11 +88,12 @@ fn choose(run: &Run, depth: Depth, all: &[Scenario]) -> Result<Vec<Scenario>> {
     run.names.iter().map(named).collect()
 }
 
-/// All scenarios of the folder, and this one if it is from elsewhere.
+/// All scenarios of the folder; this one, also if it is from elsewhere, as it was run.
 fn merged(all: &[Scenario], one: &Scenario) -> Vec<Scenario> {
     let mut list = all.to_vec();
-    if !list.iter().any(|scenario| scenario.name == one.name) {
-        list.push(one.clone());
+    match list.iter_mut().find(|scenario| scenario.name == one.name) {
+        Some(place) => *place = one.clone(),
+        None => list.push(one.clone()),
     }
     list
 }

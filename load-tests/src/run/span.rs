@@ -175,7 +175,9 @@ fn note_arrived(name: &str, began: u64, report: &RunReport, due: Due, running: &
     figures.note(name, "delivered", delivered as f64);
     figures.note(name, "missing", due.deliveries.saturating_sub(delivered) as f64);
     figures.note(name, "repeated", counted().map(|(_, group)| group.repeated).sum::<u64>() as f64);
-    figures.note(name, "turned_away", report.groups.values().map(|group| group.refused).sum::<u64>() as f64);
+    let turned_away = report.groups.values().map(|group| group.refused).sum::<u64>() as f64;
+    figures.note(name, "turned_away", turned_away);
+    figures.note(name, "turned_away_each", turned_away / delivered.max(1) as f64);
     if delivered > 0 && seconds > 0.0 {
         let per_second = delivered as f64 / seconds;
         figures.note(name, "delivered_per_second", per_second);
