@@ -41,7 +41,7 @@ bench: ## Micro-benchmarks of the hot path: times, and instruction counts agains
 fuzz: ## How fuzzing works here
 	@echo "Corpora, seeded mutations and property tests run in 'make test'."
 	@echo "Longer: PROPTEST_CASES=100000 cargo test --workspace; or with cargo-fuzz, on stable:"
-	@echo "  cargo fuzz run -s none {decode,tape,frame}   (fuzz/README.md)"
+	@echo "  cargo fuzz run -s none {decode,tape,frame,filter}   (fuzz/README.md)"
 
 deny: ## Bans, licences and sources, with cargo-deny where it is installed
 	cargo deny --config .deny.toml check bans licenses sources

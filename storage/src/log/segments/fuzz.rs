@@ -65,6 +65,7 @@ fn round_trip(body: &Bytes, count: u32) {
 
 #[cfg(test)]
 mod tests {
+    use posthorn_domain::direction::Direction;
     use posthorn_domain::event::{AttrKind, DataKind, EventBuilder};
     use posthorn_domain::qos::{DeadLetter, Durability};
     use posthorn_domain::record::Record;
@@ -92,6 +93,7 @@ mod tests {
                 expires_at: expires.map(Time::from_millis),
                 durability: [Durability::None, Durability::Log, Durability::Sync][pick % 3],
                 dead_letter: [DeadLetter::Allow, DeadLetter::Never][pick % 2],
+                direction: [Direction::Incoming, Direction::Outgoing][pick / 3],
             }
         }
     }
