@@ -10,13 +10,21 @@ use clap::Parser as _;
 use posthorn_load::report::{Machine, Place, Results};
 use posthorn_load::run::{self, Programs};
 use posthorn_load::scenario::{self, Depth, Scenario};
-use posthorn_load::{forwarder, receiver, wall};
+use posthorn_load::{cores, forwarder, receiver, wall};
 
 use args::{Arguments, Command, Run};
 
-#[tokio::main]
-async fn main() -> Result<ExitCode> {
-    match Arguments::parse().command {
+fn main() -> Result<ExitCode> {
+    let command = Arguments::parse().command;
+    if matches!(command, Command::Run(_)) {
+        // Before the runtime starts its threads.
+        cores::share_two()?;
+    }
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(perform(command))
+}
+
+async fn perform(command: Command) -> Result<ExitCode> {
+    match command {
         Command::Run(run) => scenarios(&run).await,
         Command::List { scenarios, full } => list(&scenarios, full),
         Command::Report { scenarios, out } => {
