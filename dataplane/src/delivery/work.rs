@@ -95,9 +95,9 @@ async fn send(context: &Context, outfit: &Outfit, items: &[Item]) -> Ending {
     let first = &items[0];
     let message = if items.len() == 1 { first.message } else { MessageId::of_batch(items.iter().map(|item| item.message)) };
     let envelope = Envelope { message, delivery: first.delivery, attempt: first.made, replay: first.replay };
-    let (headers, body) = outfit.template.build(&outfit.route, &envelope, &events, now);
+    let (head, body) = outfit.template.build(&context.pool, &outfit.route, &envelope, &events, now);
     let deadline = outfit.route.subscription.spec.endpoint.timeout.map_or(context.config.timeout, |timeout| timeout.std());
-    let result = context.pool.send(&outfit.target, headers, body, deadline).await;
+    let result = context.pool.send(&outfit.target, head, body, deadline).await;
     let verdict = classify(&result);
     match result {
         Ok(reply) => Ending::Sent { verdict, status: Some(reply.status.as_u16()), head: reply.body_head },

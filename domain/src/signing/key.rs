@@ -39,18 +39,19 @@ impl SigningKey {
     /// Appends one entry, `v1,…` or `v1a,…`. `timestamp` is the attempt's time in Unix seconds; `body` is what goes over
     /// the wire, in pieces. Ed25519 reads what it signs twice, so there the pieces are joined.
     pub fn sign_into(&self, id: &str, timestamp: u64, body: &[Bytes], out: &mut String) {
-        let prefix = format!("{id}.{timestamp}.");
+        let mut digits = [0; 20];
+        let prefix = [id.as_bytes(), b".", decimal(timestamp, &mut digits), b"."];
         match self {
             Self::Hmac(key) => {
                 let mut context = hmac::Context::with_key(key);
-                context.update(prefix.as_bytes());
+                prefix.iter().for_each(|part| context.update(part));
                 body.iter().for_each(|piece| context.update(piece));
                 out.push_str("v1,");
                 STANDARD.encode_string(context.sign(), out);
             }
             Self::Ed25519(pair) => {
-                let mut content = Vec::with_capacity(prefix.len() + body.iter().map(Bytes::len).sum::<usize>());
-                content.extend_from_slice(prefix.as_bytes());
+                let mut content = Vec::with_capacity(id.len() + 22 + body.iter().map(Bytes::len).sum::<usize>());
+                prefix.iter().for_each(|part| content.extend_from_slice(part));
                 body.iter().for_each(|piece| content.extend_from_slice(piece));
                 out.push_str("v1a,");
                 STANDARD.encode_string(pair.sign(&content), out);
@@ -80,13 +81,31 @@ impl fmt::Debug for SigningKey {
 /// sign, the new one first.
 pub fn signature_header<'a>(keys: impl IntoIterator<Item = &'a SigningKey>, id: &str, timestamp: u64, body: &[Bytes]) -> String {
     let mut header = String::with_capacity(96);
-    for key in keys {
-        if !header.is_empty() {
-            header.push(' ');
-        }
-        key.sign_into(id, timestamp, body, &mut header);
-    }
+    sign_all_into(keys, id, timestamp, body, &mut header);
     header
+}
+
+/// Appends what [`signature_header`] returns.
+pub fn sign_all_into<'a>(keys: impl IntoIterator<Item = &'a SigningKey>, id: &str, timestamp: u64, body: &[Bytes], out: &mut String) {
+    for (index, key) in keys.into_iter().enumerate() {
+        if index > 0 {
+            out.push(' ');
+        }
+        key.sign_into(id, timestamp, body, out);
+    }
+}
+
+/// The number in decimal, written at the end of `room`.
+fn decimal(mut number: u64, room: &mut [u8; 20]) -> &[u8] {
+    let mut start = room.len();
+    loop {
+        start -= 1;
+        room[start] = b'0' + u8::try_from(number % 10).unwrap_or(0);
+        number /= 10;
+        if number == 0 {
+            return &room[start..];
+        }
+    }
 }
 
 /// A new symmetric secret, `whsec_…` with 32 random bytes.
