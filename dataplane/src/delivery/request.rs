@@ -1,6 +1,7 @@
 //! Builds the request of an attempt (interfaces §5). What is the same for all requests of a subscription is made once.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -8,12 +9,15 @@ use bytes::Bytes;
 use posthorn_domain::cloudevents::{BATCH_TYPE, encode_header_value, structured_parts};
 use posthorn_domain::event::Event;
 use posthorn_domain::ids::{DeliveryId, MessageId};
-use posthorn_domain::resource::{Auth, Endpoint, Format};
-use posthorn_domain::signing::{ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign_all_into};
+use posthorn_domain::record::Stored;
+use posthorn_domain::resource::{Auth, Format};
+use posthorn_domain::signing::{ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER};
 use posthorn_domain::time::Time;
 use smallvec::SmallVec;
 
-use crate::egress::{Head, Pieces, Pool, Target};
+use super::shard::Context;
+use super::signatures::{Marks, Signatures, Signed};
+use crate::egress::{Head, Pieces, Target};
 use crate::route::SubscriptionRoute;
 
 const AGENT: &str = concat!("posthorn/", env!("CARGO_PKG_VERSION"));
@@ -22,10 +26,12 @@ const AGENT: &str = concat!("posthorn/", env!("CARGO_PKG_VERSION"));
 pub(super) struct Template {
     format: Format,
     base: Head,
+    /// Of the route's keys, in their order.
+    marks: Marks,
 }
 
 /// What one request says beside its events.
-pub(super) struct Envelope {
+pub(super) struct Envelope<'a> {
     /// The event's id, or the batch's.
     pub message: MessageId,
     /// The delivery; of a batch, the first.
@@ -34,11 +40,14 @@ pub(super) struct Envelope {
     pub attempt: u32,
     /// Whether it is a replay.
     pub replay: bool,
+    /// The one event, where others may send it too.
+    pub stored: Option<&'a Arc<Stored>>,
 }
 
 impl Template {
-    /// Prepares what the requests to `target` share.
-    pub(super) fn new(endpoint: &Endpoint, target: &Target) -> Self {
+    /// Prepares what the requests of `route` to `target` share.
+    pub(super) fn new(route: &SubscriptionRoute, target: &Target, signatures: &Signatures) -> Self {
+        let endpoint = &route.subscription.spec.endpoint;
         let mut base = Head::new(target);
         base.push("user-agent", AGENT);
         let is_credential = |name: &str| !endpoint.auth.is_empty() && name.eq_ignore_ascii_case("authorization");
@@ -54,19 +63,20 @@ impl Template {
             Format::Batch => base.push("content-type", BATCH_TYPE),
             Format::Binary | Format::Data => {}
         }
-        Self { format: endpoint.format, base }
+        Self { format: endpoint.format, base, marks: signatures.marks(route.keys.iter().map(|(key, _)| key)) }
     }
 
-    /// The request that carries `events`: its head, in memory of `pool`, and its body, signed at `now`.
+    /// The request that carries `events`: its head, in memory of the pool, and its body, signed at `now`. `route` is the one that the
+    /// template was made of.
     pub(super) fn build(
         &self,
-        pool: &Pool,
+        context: &Context,
         route: &SubscriptionRoute,
-        envelope: &Envelope,
+        envelope: &Envelope<'_>,
         events: &[&Event],
         now: Time,
     ) -> (Head, Pieces) {
-        let mut head = pool.head(&self.base);
+        let mut head = context.pool.head(&self.base);
         let body = self.body(events);
         if let ([event], Format::Binary | Format::Data) = (events, self.format) {
             event_headers(event, self.format, &mut head);
@@ -74,10 +84,13 @@ impl Template {
         let mut room = [0; 40];
         let message = envelope.message.write_to(&mut room);
         let seconds = now.unix_seconds();
-        let keys = route.keys.iter().filter(|(_, until)| until.is_none_or(|until| until > now)).map(|(key, _)| key);
+        let keys = route.keys.iter().zip(&self.marks).filter(|((_, until), _)| until.is_none_or(|until| until > now));
+        let keys = keys.map(|((key, _), mark)| (key, mark));
+        let stored = envelope.stored.filter(|_| self.format != Format::Batch);
+        let signed = Signed { message, seconds, body: &body, stored, structured: self.format == Format::Structured };
         head.push_with(ID_HEADER, |text| text.push_str(message));
         head.push_with(TIMESTAMP_HEADER, |text| number(text, seconds));
-        head.push_with(SIGNATURE_HEADER, |text| sign_all_into(keys, message, seconds, &body, text));
+        head.push_with(SIGNATURE_HEADER, |text| context.signatures.sign_into(keys, &signed, text));
         head.push_with("posthorn-delivery", |text| text.push_str(envelope.delivery.write_to(&mut [0; 40])));
         head.push_with("posthorn-attempt", |text| number(text, u64::from(envelope.attempt)));
         if envelope.replay {

@@ -143,7 +143,7 @@ impl Shard {
             tracing::error!(subscription = %id, "no request can be made to the endpoint's URL; nothing is delivered");
             return;
         };
-        let template = Rc::new(Template::new(endpoint, &target));
+        let template = Rc::new(Template::new(&route, &target, &self.context.signatures));
         let target = Rc::new(target);
         match self.subscribers.get_mut(&id) {
             Some(subscriber) => {

@@ -59,6 +59,17 @@ impl SigningKey {
         }
     }
 
+    /// The same for equal keys and, as far as anyone can find, for no others; says nothing of the key.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        let mut fingerprint = [0; 32];
+        match self {
+            // Nothing that is signed looks like this: it has dots.
+            Self::Hmac(key) => fingerprint.copy_from_slice(hmac::sign(key, b"posthorn key fingerprint").as_ref()),
+            Self::Ed25519(pair) => fingerprint.copy_from_slice(pair.public_key().as_ref()),
+        }
+        fingerprint
+    }
+
     /// The public half as `whpk_…`; `None` for a symmetric key.
     pub fn public_key(&self) -> Option<String> {
         match self {
@@ -81,18 +92,13 @@ impl fmt::Debug for SigningKey {
 /// sign, the new one first.
 pub fn signature_header<'a>(keys: impl IntoIterator<Item = &'a SigningKey>, id: &str, timestamp: u64, body: &[Bytes]) -> String {
     let mut header = String::with_capacity(96);
-    sign_all_into(keys, id, timestamp, body, &mut header);
-    header
-}
-
-/// Appends what [`signature_header`] returns.
-pub fn sign_all_into<'a>(keys: impl IntoIterator<Item = &'a SigningKey>, id: &str, timestamp: u64, body: &[Bytes], out: &mut String) {
-    for (index, key) in keys.into_iter().enumerate() {
-        if index > 0 {
-            out.push(' ');
+    for key in keys {
+        if !header.is_empty() {
+            header.push(' ');
         }
-        key.sign_into(id, timestamp, body, out);
+        key.sign_into(id, timestamp, body, &mut header);
     }
+    header
 }
 
 /// The number in decimal, written at the end of `room`.

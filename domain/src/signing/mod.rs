@@ -8,7 +8,7 @@ mod key;
 mod text;
 mod verify;
 
-pub use key::{SigningKey, generate_ed25519, generate_hmac, sign_all_into, signature_header};
+pub use key::{SigningKey, generate_ed25519, generate_hmac, signature_header};
 pub use text::KeyError;
 pub use verify::{TOLERANCE_SECONDS, VerifyError, VerifyingKey, verify};
 
