@@ -171,6 +171,24 @@ impl Event {
     /// The same event with the attribute set (as a String), replaced if it was there.
     #[must_use]
     pub fn with_attr(&self, name: &str, value: &str) -> Self {
+        self.with_typed(name, AttrKind::String, value)
+    }
+
+    /// The same event with the attribute set (as an Integer), replaced if it was there.
+    #[must_use]
+    pub fn with_integer(&self, name: &str, value: u32) -> Self {
+        self.with_typed(name, AttrKind::Integer, &value.to_string())
+    }
+
+    /// The same event without the attribute, which must not be a required one.
+    #[must_use]
+    pub fn without_attr(&self, name: &str) -> Self {
+        let mut builder = EventBuilder { head: Vec::with_capacity(self.head.len()) };
+        self.attrs().filter(|attr| attr.name != name).for_each(|attr| builder.push(attr.name, attr.kind, attr.value));
+        builder.with_data(self.data_kind, self.data.clone())
+    }
+
+    fn with_typed(&self, name: &str, kind: AttrKind, value: &str) -> Self {
         if self.get(name) == Some(value) {
             return self.clone();
         }
@@ -179,13 +197,13 @@ impl Event {
         for attr in self.attrs() {
             if attr.name == name {
                 found = true;
-                builder.push(name, AttrKind::String, value);
+                builder.push(name, kind, value);
             } else {
                 builder.push(attr.name, attr.kind, attr.value);
             }
         }
         if !found {
-            builder.push(name, AttrKind::String, value);
+            builder.push(name, kind, value);
         }
         builder.with_data(self.data_kind, self.data.clone())
     }
@@ -289,6 +307,8 @@ mod tests {
         let changed = event.with_attr("topic", "orders").with_attr("n", "8");
         assert_eq!(changed.get("topic"), Some("orders"));
         assert_eq!(changed.get("n"), Some("8"));
+        assert_eq!(changed.with_integer("hops", 2).attr("hops").map(|attr| (attr.kind, attr.value)), Some((AttrKind::Integer, "2")));
+        assert_eq!(changed.without_attr("n"), event.without_attr("n").with_attr("topic", "orders"));
         let again = Event::from_parts(changed.head().clone(), changed.data_kind(), changed.data().clone());
         assert_eq!(again, Ok(changed));
     }

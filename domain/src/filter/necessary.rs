@@ -18,9 +18,11 @@ impl Filter {
             comparisons.iter().map(atom).collect()
         };
         match self {
-            Self::Topic(pattern) => {
-                pattern.as_exact().map(|topic| attribute("topic", Test::Equals(Literal::Text(topic.into())))).into_iter().collect()
-            }
+            Self::Topic(pattern) => match (pattern.as_exact(), pattern.literal_start()) {
+                (Some(topic), _) => vec![attribute("topic", Test::Equals(Literal::Text(topic.into())))],
+                (None, "") => Vec::new(),
+                (None, start) => vec![attribute("topic", Test::Prefix(start.into()))],
+            },
             Self::Exact(comparisons) => each(comparisons, |text| Test::Equals(Literal::Text(text))),
             Self::Prefix(comparisons) => each(comparisons, Test::Prefix),
             Self::Suffix(comparisons) => each(comparisons, Test::Suffix),
