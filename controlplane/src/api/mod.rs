@@ -2,8 +2,11 @@
 //! translate.
 
 mod asked;
+mod compile;
+mod fit;
 mod merge;
 mod page;
+mod sample;
 mod schemas;
 mod subscriptions;
 mod topics;
@@ -22,10 +25,11 @@ use tokio::sync::Mutex;
 use crate::publish::Publisher;
 use crate::registry::{Change, Command, Entry, Outcome, Shown};
 use crate::store::Store;
+use compile::Compiler;
+use fit::Judges;
 pub(crate) use asked::{DEAD_LETTER_PARAMETERS, DELIVERY_PARAMETERS};
 pub(crate) use page::Page;
 pub(crate) use schemas::AddOptions;
-use schemas::Compiler;
 
 /// What all doors share.
 pub(crate) struct Api {
@@ -36,6 +40,7 @@ pub(crate) struct Api {
     guard: Guard,
     clock: Clock,
     compiler: Compiler,
+    judges: Judges,
 }
 
 /// An answer with one resource.
@@ -49,9 +54,21 @@ pub(crate) struct Answer {
     pub(crate) outcome: Outcome,
 }
 
+impl Answer {
+    /// What was read at a revision.
+    pub(crate) fn read(body: Value, revision: u64) -> Self {
+        Self { body, revision: Some(revision), outcome: Outcome::Unchanged }
+    }
+}
+
 impl Api {
+    /// The revision that reads see now or a later one.
+    pub(crate) fn revision(&self) -> u64 {
+        self.publisher.registry.read().revision()
+    }
+
     pub(crate) fn new(publisher: Arc<Publisher>, store: Store, guard: Guard, clock: Clock) -> Self {
-        Self { publisher, store: Arc::new(Mutex::new(store)), guard, clock, compiler: Compiler::default() }
+        Self { publisher, store: Arc::new(Mutex::new(store)), guard, clock, compiler: Compiler::default(), judges: Judges::default() }
     }
 
     /// Plans the command, writes the change to the disk, then puts it in force.

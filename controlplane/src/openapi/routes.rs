@@ -1,6 +1,6 @@
 //! The routes as the description has them. `crate::rest::router` serves them; a test holds the two together.
 
-use posthorn_domain::problem::Code::{self, InUse, InvalidResource, NoNode, NotFound, Unavailable};
+use posthorn_domain::problem::Code::{self, InUse, InvalidResource, NoNode, NotFound, SchemaIncompatible, Unavailable};
 
 /// One operation.
 pub(super) struct Route {
@@ -49,14 +49,19 @@ const DELIVERY_PAGE: &Query = &[
     ("status", "string", "waiting, in_flight, delivered, dead_lettered or dropped."),
     ("event_id", "string", "Of the event with this `id`."),
 ];
-const ADD: &Query =
-    &[("dry_run", "boolean", "Check only."), ("sample", "integer", "Also try so many stored events of the topics that demand the schema.")];
+const ADD: &Query = &[
+    ("dry_run", "boolean", "Check only."),
+    ("sample", "integer", "Also try so many stored events of the topics that demand the schema."),
+    ("override", "boolean", "Take it although its compatibility cannot be decided."),
+    ("compatibility", "string", "With `dry_run`: the mode to check by instead of the schema's own."),
+];
 const FORCE: &Query = &[("force", "boolean", "Also while subscriptions get events of this topic only.")];
 
 const DEAD_FILTER: &str = r#"{"type": "object", "properties": {"topic": {"type": "string"}, "subscription": {"type": "string"}, "reason": {"type": "string"}}, "additionalProperties": false}"#;
 const RETRIED: &str = r#"{"type": "object", "required": ["retried"], "properties": {"retried": {"type": "integer"}}}"#;
 const DELETED: &str = r#"{"type": "object", "required": ["deleted"], "properties": {"deleted": {"type": "integer"}}}"#;
-const COMPATIBILITY: &str = r#"{"type": "object", "required": ["compatibility"], "properties": {"compatibility": {"enum": ["none"]}}}"#;
+const COMPATIBILITY: &str = r#"{"type": "object", "required": ["compatibility"], "properties": {"compatibility": {"enum": ["none", "backward", "forward", "full", "backward_transitive", "forward_transitive", "full_transitive"]}}}"#;
+const DEPRECATION: &str = r#"{"type": "object", "required": ["deprecated"], "properties": {"deprecated": {"type": ["string", "null"], "description": "What publishers of its events are told."}}}"#;
 const OVERLAP: &str =
     r#"{"type": "object", "properties": {"overlap": {"type": "string", "default": "1d"}}, "additionalProperties": false}"#;
 const REPLAY: &str = r#"{"type": "object", "required": ["from"], "properties": {"from": {"type": "string"}, "to": {"type": ["string", "null"]}}, "additionalProperties": false}"#;
@@ -188,7 +193,31 @@ pub(super) const ROUTES: &[Route] = &[
             answer(200, "The version that already has this content; with `dry_run` the outcome of the check", Some("SchemaVersion")),
             answer(201, "Added", Some("SchemaVersion")),
         ],
-        problems: &[InvalidResource, Unavailable, NoNode],
+        problems: &[InvalidResource, SchemaIncompatible, Unavailable, NoNode],
+    },
+    Route {
+        method: "delete",
+        path: "/v1/schemas/{name}",
+        id: "deleteSchema",
+        summary: "Delete a schema with all its versions; their numbers are not used again",
+        query: &[],
+        conditional: true,
+        body: None,
+        body_required: false,
+        answers: &[answer(204, "Gone", None)],
+        problems: &[NotFound, InUse, Unavailable],
+    },
+    Route {
+        method: "put",
+        path: "/v1/schemas/{name}/versions/{version}",
+        id: "deprecateSchemaVersion",
+        summary: "Say that a version should not be used any more, or take that back",
+        query: &[],
+        conditional: true,
+        body: Some(DEPRECATION),
+        body_required: true,
+        answers: &[answer(200, "Changed or unchanged", Some("SchemaVersion"))],
+        problems: &[NotFound, InvalidResource, Unavailable],
     },
     Route {
         method: "get",

@@ -15,6 +15,7 @@ use posthorn_domain::time::Time;
 use posthorn_storage::state::DeadLetter;
 
 use super::pipeline::Submission;
+use super::answer::Warnings;
 use super::qos;
 use super::schemas::{self, Refusal, Set};
 use crate::route::TopicRoute;
@@ -22,9 +23,9 @@ use crate::route::TopicRoute;
 /// What is to be done with an event.
 pub(super) enum Verdict {
     /// Append it.
-    Keep(Record, RouteHint),
+    Keep(Record, RouteHint, Warnings),
     /// Refused, but kept as a dead letter.
-    Letter(Box<DeadLetter>),
+    Letter(Box<DeadLetter>, Warnings),
     /// Refused.
     Refuse(Problem),
 }
@@ -48,7 +49,7 @@ pub(super) fn admit(submission: &Submission, default: Durability, now: Time) -> 
         Err(refusal) => return refuse(submission, &set, refusal, now),
     };
     match record(submission, &set, default, now) {
-        Ok(record) => Verdict::Keep(record, RouteHint { generation: topic.generation, slots }),
+        Ok(record) => Verdict::Keep(record, RouteHint { generation: topic.generation, slots }, schemas::warnings(&set)),
         Err(problem) => Verdict::Refuse(problem),
     }
 }
@@ -113,7 +114,7 @@ fn refuse(submission: &Submission, set: &Set, refusal: Refusal, now: Time) -> Ve
     let Some(reason) = reason.filter(|_| qos::keeps_refusals(spec, schemas::specs(set))) else {
         return Verdict::Refuse(problem);
     };
-    Verdict::Letter(Box::new(DeadLetter {
+    let letter = Box::new(DeadLetter {
         id: DeadLetterId::make(),
         reason,
         detail: problem.detail().to_owned(),
@@ -125,7 +126,8 @@ fn refuse(submission: &Submission, set: &Set, refusal: Refusal, now: Time) -> Ve
         delivery: None,
         attempts: 0,
         errors: problem.errors().to_vec(),
-    }))
+    });
+    Verdict::Letter(letter, schemas::warnings(set))
 }
 
 /// The event's id, to be answered with.

@@ -14,7 +14,7 @@ mod qos;
 mod rebuild;
 mod schemas;
 
-pub use answer::{Outcome, write_outcome};
+pub use answer::{Outcome, Warnings, write_outcome};
 pub use dedup::{Claim, Claimed, Dedup, First};
 pub use key::idempotency_key;
 pub use letters::DeadLetterSink;

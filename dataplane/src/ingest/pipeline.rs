@@ -14,6 +14,7 @@ use posthorn_storage::log::{Appending, LogError};
 use tokio::sync::oneshot;
 
 use super::admit::{Verdict, admit, id_of};
+use super::answer::Warnings;
 use super::dedup::{Claim, Claimed, Dedup, First};
 use super::{DeadLetterSink, Outcome};
 use crate::config;
@@ -189,20 +190,20 @@ impl Pipeline {
         }
         match admit(&submission, self.parts.config.default_durability, now) {
             Verdict::Refuse(problem) => Begun(Stage::Done(Err(problem))),
-            Verdict::Letter(letter) if submission.strict => {
+            Verdict::Letter(letter, _) if submission.strict => {
                 let problem = Problem::new(Code::SchemaInvalid, format!("the event is still refused: {}", letter.detail));
                 Begun(Stage::Done(Err(problem.with_errors(letter.errors))))
             }
-            Verdict::Letter(letter) => {
-                let answer = dead_lettered(&submission, letter.reason);
+            Verdict::Letter(letter, warnings) => {
+                let answer = dead_lettered(&submission, letter.reason, warnings);
                 Begun(Stage::Letter { kept: self.parts.letters.put(*letter), answer, _claim: claim })
             }
-            Verdict::Keep(record, hint) => {
+            Verdict::Keep(record, hint, warnings) => {
                 let partition = submission.route.partition(record.key());
                 let durability = record.durability;
                 let appending = submission.route.log.append(partition, record, Some(hint), durability);
                 let clock = self.parts.clock.clone();
-                Begun(Stage::Appending(InFlight(Some(Append { appending, claim, submission, partition, clock }))))
+                Begun(Stage::Appending(InFlight(Some(Append { appending, claim, submission, partition, clock, warnings }))))
             }
         }
     }
@@ -226,6 +227,7 @@ struct Append {
     submission: Submission,
     partition: u32,
     clock: Clock,
+    warnings: Warnings,
 }
 
 impl InFlight {
@@ -251,7 +253,7 @@ impl Drop for InFlight {
 
 impl Append {
     fn settle(self, result: Result<u64, LogError>) -> Result<Outcome, Problem> {
-        let Self { claim, submission, partition, clock, .. } = self;
+        let Self { claim, submission, partition, clock, warnings, .. } = self;
         let offset = result.map_err(|error| of_log(&error, &submission))?;
         if let Some(claim) = claim {
             let id = submission.idempotency_key.as_ref().map(|_| submission.event.id().into());
@@ -259,7 +261,7 @@ impl Append {
             let now = clock.now();
             claim.keep(topic.meta.incarnation, First { partition, offset, id }, now.after(topic.spec.dedup_window.std()), now);
         }
-        Ok(Outcome::Accepted { id: id_of(&submission.event), topic: submission.route.topic.name.clone(), partition, offset })
+        Ok(Outcome::Accepted { id: id_of(&submission.event), topic: submission.route.topic.name.clone(), partition, offset, warnings })
     }
 }
 
@@ -268,8 +270,8 @@ fn duplicate(submission: &Submission, first: First) -> Outcome {
     Outcome::Duplicate { id, topic: submission.route.topic.name.clone(), partition: first.partition, offset: first.offset }
 }
 
-fn dead_lettered(submission: &Submission, reason: Reason) -> Outcome {
-    Outcome::DeadLettered { id: id_of(&submission.event), topic: submission.route.topic.name.clone(), reason }
+fn dead_lettered(submission: &Submission, reason: Reason, warnings: Warnings) -> Outcome {
+    Outcome::DeadLettered { id: id_of(&submission.event), topic: submission.route.topic.name.clone(), reason, warnings }
 }
 
 /// What a publisher, or a reader, hears of a topic that is not there.

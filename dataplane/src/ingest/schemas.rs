@@ -10,6 +10,7 @@ use posthorn_domain::reason::Reason;
 use posthorn_domain::resource::SchemaSpec;
 use smallvec::SmallVec;
 
+use super::answer::Warnings;
 use crate::route::{SchemaRoute, Table, TopicRoute};
 
 /// Schemas that one event may name.
@@ -176,6 +177,11 @@ fn invalid(faults: Vec<Fault>) -> Refusal {
 
 fn label(route: &SchemaRoute) -> String {
     route.version.reference().to_string()
+}
+
+/// What the publisher of an event that names them should know.
+pub(super) fn warnings(set: &Set) -> Warnings {
+    set.iter().filter_map(|route| route.warning.clone()).collect()
 }
 
 /// The specifications of a set, for the QoS rules.

@@ -11,4 +11,4 @@ mod table;
 pub use build::{Applied, Builder};
 pub use index::Index;
 pub use live::Live;
-pub use table::{SchemaRoute, SubscriptionRoute, Table, TopicRoute};
+pub use table::{SchemaFacts, SchemaRoute, SubscriptionRoute, Table, TopicRoute};
