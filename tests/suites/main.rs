@@ -18,3 +18,4 @@ mod memory;
 mod planes;
 mod publish;
 mod reading;
+mod schemas;

@@ -22,14 +22,23 @@ const MAX_POOL: usize = 160;
 /// Places of one value at which something is put.
 const MAX_PLACES: usize = 60;
 
+/// Parts of an object or array that is made larger.
+const MAX_SIZE: u64 = 80;
+/// Names that few schemas think of.
+const ODD_NAMES: [&str; 4] = [super::make::UNDECLARED, "", "A 1", "\u{e9}-Z"];
+
 /// One direction of a comparison.
 pub(super) struct Search<'a> {
     pub(super) shapes: &'a Shapes,
     pub(super) patterns: &'a Patterns,
     pub(super) narrow: (Id, &'a CompiledSchema),
     pub(super) wide: (Id, &'a CompiledSchema),
-    /// What is written with the wide schema in mind.
-    pub(super) names: BTreeSet<String>,
+    /// Names that the wide schema declares anywhere.
+    names: BTreeSet<String>,
+    /// Names of members that are put into objects.
+    to_add: BTreeSet<String>,
+    /// Sizes to which objects and arrays are brought.
+    sizes: BTreeSet<u64>,
     parser: Parser,
     work: u64,
 }
@@ -44,12 +53,15 @@ impl<'a> Search<'a> {
         let mut names = BTreeSet::new();
         let mut seen = BTreeSet::new();
         collect_names(shapes, wide.0, &mut seen, &mut names);
-        Self { shapes, patterns, narrow, wide, names, parser: Parser::new(), work: 0 }
+        let to_add = names.iter().cloned().chain(ODD_NAMES.map(str::to_owned)).collect();
+        let sizes = seen.iter().flat_map(|id| sizes(shapes, *id)).filter(|size| *size <= MAX_SIZE).collect();
+        Self { shapes, patterns, narrow, wide, names, to_add, sizes, parser: Parser::new(), work: 0 }
     }
 
     /// A small value that the narrow schema takes and the wide one refuses; `hints` are texts to try.
     pub(super) fn run(&mut self, hints: &BTreeSet<String>) -> Option<Value> {
         let pool = self.pool(hints);
+        self.to_add.extend(hints.iter().take(32).cloned());
         let found = pool.iter().find(|value| self.refutes(value)).cloned().or_else(|| self.made(&pool))?;
         Some(shrunk(found, |value| self.refutes(value)))
     }
@@ -107,12 +119,12 @@ impl<'a> Search<'a> {
         let mut candidates = Vec::new();
         match base.pointer(&super::shrink::pointer(place))? {
             Value::Object(members) => {
-                let names: Vec<String> = self.names.iter().cloned().chain([super::make::UNDECLARED.to_owned()]).collect();
-                for name in names.iter().filter(|name| !members.contains_key(*name)) {
+                for name in self.to_add.iter().filter(|name| !members.contains_key(*name)) {
                     for value in pool.iter().take(16) {
                         candidates.push(edited(base, place, |object| drop(object.as_object_mut()?.insert(name.clone(), value.clone())).into()));
                     }
                 }
+                candidates.extend(self.sizes.iter().map(|size| edited(base, place, |object| pad_object(object, *size))));
                 for name in members.keys() {
                     candidates.push(edited(base, place, |object| object.as_object_mut()?.remove(name).map(drop)));
                 }
@@ -121,6 +133,7 @@ impl<'a> Search<'a> {
                 for value in pool.iter().take(16).chain(items.first()) {
                     candidates.push(edited(base, place, |array| Some(array.as_array_mut()?.push(value.clone()))));
                 }
+                candidates.extend(self.sizes.iter().map(|size| edited(base, place, |array| pad_array(array, *size))));
                 candidates.push(edited(base, place, |array| array.as_array_mut()?.pop().map(drop)));
             }
             _ => {}
@@ -231,6 +244,31 @@ fn edges(shapes: &Shapes, id: Id, maker: &mut Maker<'_>) -> Vec<Value> {
         values.push(json!([1, 1]));
     }
     values
+}
+
+/// Sizes at the limits of one shape.
+fn sizes(shapes: &Shapes, id: Id) -> Vec<u64> {
+    let shape = shapes.get(id);
+    let ranges = shape.array.iter().map(|array| array.size).chain(shape.object.iter().map(|object| object.size));
+    let prefix = shape.array.iter().map(|array| array.prefix.len() as u64 + 1);
+    ranges.flat_map(around).chain(prefix).collect()
+}
+
+fn pad_object(object: &mut Value, size: u64) -> Option<()> {
+    let members = object.as_object_mut()?;
+    for n in 0..size.saturating_sub(members.len() as u64) {
+        let like = members.values().next_back().cloned().unwrap_or(json!(1));
+        members.insert(format!("member{n}"), like);
+    }
+    Some(())
+}
+
+fn pad_array(array: &mut Value, size: u64) -> Option<()> {
+    let items = array.as_array_mut()?;
+    while (items.len() as u64) < size {
+        items.push(items.last().cloned().unwrap_or(json!(1)));
+    }
+    Some(())
 }
 
 fn around(range: Range) -> impl Iterator<Item = u64> {

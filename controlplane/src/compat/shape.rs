@@ -253,14 +253,6 @@ impl Shapes {
     pub(super) fn get(&self, id: Id) -> &Shape {
         &self.0[id]
     }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Shape> {
-        self.0.iter()
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
 }
 
 /// Shapes that one comparison of structure looks at.
