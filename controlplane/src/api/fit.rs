@@ -9,7 +9,7 @@ use posthorn_domain::resource::Compatibility;
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, oneshot};
 
-use crate::compat::{Gap, Jsoncompat, Refutation, Verdict, Version, judge};
+use crate::compat::{Gap, Refutation, Verdict, Version, judge};
 
 /// Comparisons at one time.
 const AT_ONCE: usize = 2;
@@ -34,7 +34,8 @@ impl Judges {
             return Verdict::Fits { assumed: Default::default() };
         }
         let with = earlier[0].label.clone();
-        let undecided = Verdict::Undecided(Gap { direction: if mode.is_backward() { "backward" } else { "forward" }, with, pointer: String::new() });
+        let undecided =
+            Verdict::Undecided(Gap { direction: if mode.is_backward() { "backward" } else { "forward" }, with, pointer: String::new() });
         let answer = tokio::time::timeout(PATIENCE, self.ask(mode, new, earlier)).await;
         answer.ok().flatten().unwrap_or(undecided)
     }
@@ -45,7 +46,7 @@ impl Judges {
         let (answer, answered) = oneshot::channel();
         let thread = std::thread::Builder::new().name("schema-compat".into()).stack_size(STACK);
         let spawned = thread.spawn(move || {
-            let verdict = judge(mode, &new, &earlier, &Jsoncompat);
+            let verdict = judge(mode, &new, &earlier);
             drop(turn);
             // Who asked may have gone.
             answer.send(verdict).ok();
@@ -83,7 +84,9 @@ pub(super) fn warnings(verdict: &Verdict) -> Vec<String> {
     let Verdict::Fits { assumed } = verdict else { return Vec::new() };
     let about = |name: &String| {
         let name: String = name.chars().take(200).collect();
-        format!("`{name}` is declared by one version only: events that carry it without being told of it may be refused; `sample` tries stored ones")
+        format!(
+            "`{name}` is declared by one version only: events that carry it without being told of it may be refused; `sample` tries stored ones"
+        )
     };
     assumed.iter().take(20).map(about).collect()
 }

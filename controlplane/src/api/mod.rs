@@ -25,9 +25,9 @@ use tokio::sync::Mutex;
 use crate::publish::Publisher;
 use crate::registry::{Change, Command, Entry, Outcome, Shown};
 use crate::store::Store;
+pub(crate) use asked::{DEAD_LETTER_PARAMETERS, DELIVERY_PARAMETERS};
 use compile::Compiler;
 use fit::Judges;
-pub(crate) use asked::{DEAD_LETTER_PARAMETERS, DELIVERY_PARAMETERS};
 pub(crate) use page::Page;
 pub(crate) use schemas::AddOptions;
 

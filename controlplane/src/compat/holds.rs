@@ -83,9 +83,8 @@ impl Check<'_> {
             let id = array.prefix.get(index).copied().or(array.rest)?;
             Some(self.shape(item, id, depth + 1))
         });
-        let contained = array.contains.iter().map(|(id, range)| {
-            Some(range.has(count(items.iter().map(|item| self.shape(item, *id, depth + 1)))?))
-        });
+        let contained =
+            array.contains.iter().map(|(id, range)| Some(range.has(count(items.iter().map(|item| self.shape(item, *id, depth + 1)))?)));
         every(each.chain(contained))
     }
 
@@ -103,9 +102,10 @@ impl Check<'_> {
     fn member(&self, name: &str, member: &Value, object: &Object, depth: usize) -> Option<bool> {
         let own = object.members.get(name).copied();
         let by_pattern = object.patterns.iter().filter(|(pattern, _)| self.patterns.fits(pattern, name)).map(|(_, id)| *id);
-        let left = object.rest.iter().filter(|rest| {
-            !rest.but.contains(name) && !rest.but_patterns.iter().any(|pattern| self.patterns.fits(pattern, name))
-        });
+        let left = object
+            .rest
+            .iter()
+            .filter(|rest| !rest.but.contains(name) && !rest.but_patterns.iter().any(|pattern| self.patterns.fits(pattern, name)));
         let text = Value::String(name.to_owned());
         let names = object.names.iter().map(|id| self.shape(&text, *id, depth));
         every(own.into_iter().chain(by_pattern).chain(left.map(|rest| rest.shape)).map(|id| self.shape(member, id, depth)).chain(names))

@@ -115,7 +115,13 @@ impl<'a> Maker<'a> {
 
     fn number(&mut self, view: &View, integer: bool) -> Option<Value> {
         let step = view.multiples.iter().copied().fold(0.0, f64::max);
-        let step = if step > 0.0 { step } else if integer { 1.0 } else { 0.5 };
+        let step = if step > 0.0 {
+            step
+        } else if integer {
+            1.0
+        } else {
+            0.5
+        };
         let places = [view.min, view.max].into_iter().flatten().map(|bound| bound.at.float());
         let places: Vec<f64> = places.chain([0.0]).collect();
         let near = self.pick(&places)?;
@@ -124,7 +130,11 @@ impl<'a> Maker<'a> {
         if !integer && number.fract() == 0.0 && view.multiples.is_empty() {
             number += 0.25;
         }
-        if integer && number.abs() < 9e15 { Some(json!(number.round() as i64)) } else { serde_json::Number::from_f64(number).map(Value::Number) }
+        if integer && number.abs() < 9e15 {
+            Some(json!(number.round() as i64))
+        } else {
+            serde_json::Number::from_f64(number).map(Value::Number)
+        }
     }
 
     fn text(&mut self, view: &View, filled: Filled) -> Option<String> {

@@ -1,13 +1,10 @@
 //! Whether a version of a schema fits the earlier ones. Pure; called by `crate::api` on a thread of its own.
 //!
-//! Three ways to an answer, in this order: an own proof that every value of the one version is one of the other
-//! (`prove`), an own search for a value that is not (`search`), and a library's opinion (`outside`). A value that refutes is
-//! believed only once the compiled schemas say so; a library's "yes" only after the search found nothing. What no way
-//! answers is undecided.
+//! First an own proof that every value of the one version is one of the other (`prove`), then a search for a value that is
+//! not (`search`), which the compiled schemas confirm. What neither answers is undecided.
 
 mod holds;
 mod make;
-mod outside;
 mod patterns;
 mod prove;
 mod read;
@@ -17,7 +14,6 @@ mod shrink;
 #[cfg(test)]
 mod tests;
 mod view;
-mod write;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -28,15 +24,11 @@ use posthorn_domain::resource::Compatibility;
 use posthorn_domain::schema::{Bundle, CompiledSchema};
 use serde_json::Value;
 
-pub(crate) use outside::{Adviser, Jsoncompat, Opinion};
 use patterns::Patterns;
 use prove::Prover;
 use search::Search;
 use shape::Shapes;
 use view::Conj;
-
-/// The library is asked about schemas with at most so many ways to one value.
-const MAX_PATHS_OUTSIDE: u64 = 200;
 
 /// A version to be compared.
 pub(crate) struct Version {
@@ -94,7 +86,7 @@ enum Answer {
 }
 
 /// Whether `new` fits the earlier versions, of which the latest comes first. Only it counts unless the mode is transitive.
-pub(crate) fn judge(mode: Compatibility, new: &Version, earlier: &[Version], adviser: &dyn Adviser) -> Verdict {
+pub(crate) fn judge(mode: Compatibility, new: &Version, earlier: &[Version]) -> Verdict {
     let (mut assumed, mut gap) = (BTreeSet::new(), None);
     let count = if mode.is_transitive() { earlier.len() } else { 1 };
     for old in earlier.iter().take(count) {
@@ -103,7 +95,7 @@ pub(crate) fn judge(mode: Compatibility, new: &Version, earlier: &[Version], adv
             if !asked {
                 continue;
             }
-            match within(narrow, wide, adviser) {
+            match within(narrow, wide) {
                 Answer::Within(names) => assumed.extend(names),
                 Answer::Not(counterexample) => return Verdict::Refuted(refutation(direction, narrow, wide, counterexample)),
                 // A refutation elsewhere says more.
@@ -121,7 +113,7 @@ fn refutation(direction: &'static str, narrow: &Version, wide: &Version, counter
 }
 
 /// Whether every value that `narrow` takes is taken by `wide`.
-fn within(narrow: &Version, wide: &Version, adviser: &dyn Adviser) -> Answer {
+fn within(narrow: &Version, wide: &Version) -> Answer {
     let (Ok(of_narrow), Ok(of_wide)) = (narrow.bundle.graph(), wide.bundle.graph()) else {
         return Answer::Unknown(String::new());
     };
@@ -134,16 +126,5 @@ fn within(narrow: &Version, wide: &Version, adviser: &dyn Adviser) -> Answer {
     }
     let (hints, stuck) = (std::mem::take(&mut prover.witnesses), prover.stuck());
     let mut search = Search::new(&shapes, &patterns, (inner, &narrow.compiled), (outer, &wide.compiled));
-    if let Some(value) = search.run(&hints) {
-        return Answer::Not(value);
-    }
-    if narrow.compiled.paths().max(wide.compiled.paths()) > MAX_PATHS_OUTSIDE {
-        return Answer::Unknown(stuck);
-    }
-    let documents = write::written(inner, &shapes).zip(write::written(outer, &shapes));
-    match documents.map(|(inner, outer)| adviser.within(&inner, &outer)) {
-        Some(Opinion::Within) => Answer::Within(BTreeSet::new()),
-        Some(Opinion::Not(value)) => search.confirmed(value).map_or(Answer::Unknown(stuck), Answer::Not),
-        Some(Opinion::Unknown) | None => Answer::Unknown(stuck),
-    }
+    search.run(&hints).map_or(Answer::Unknown(stuck), Answer::Not)
 }

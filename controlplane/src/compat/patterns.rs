@@ -109,8 +109,7 @@ fn automaton(pattern: &str) -> Option<dense::DFA<Vec<u32>>> {
 
 /// Whether the text may end here, fitting all but the last.
 fn ends(automata: &[dense::DFA<Vec<u32>>], states: &[StateID]) -> bool {
-    let matched: Vec<bool> =
-        automata.iter().zip(states).map(|(dfa, state)| dfa.is_match_state(dfa.next_eoi_state(*state))).collect();
+    let matched: Vec<bool> = automata.iter().zip(states).map(|(dfa, state)| dfa.is_match_state(dfa.next_eoi_state(*state))).collect();
     matched.split_last().is_some_and(|(wide, narrow)| !wide && narrow.iter().all(|fits| *fits))
 }
 

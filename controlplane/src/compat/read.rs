@@ -175,7 +175,8 @@ impl<'s> Reader<'_, 's, '_> {
     fn unevaluated(&mut self, keywords: &'s Map<String, Value>, dialect: Dialect, object: &mut Object, shape: &mut Shape) {
         let Some(schema) = keywords.get("unevaluatedProperties").filter(|schema| !says_nothing(schema)) else { return };
         let mut seen = Evaluated::default();
-        let plain = shape.any.is_empty() && shape.one.is_empty() && shape.cond.is_empty() && shape.opaque.is_empty() && object.with.is_empty();
+        let plain =
+            shape.any.is_empty() && shape.one.is_empty() && shape.cond.is_empty() && shape.opaque.is_empty() && object.with.is_empty();
         if !plain || !shape.all.iter().all(|id| self.evaluated(*id, &mut seen, 0)) {
             return opaque(keywords, &["unevaluatedProperties"], shape);
         }

@@ -66,12 +66,6 @@ impl<'a> Search<'a> {
         Some(shrunk(found, |value| self.refutes(value)))
     }
 
-    /// The same for a value that somebody else found, made smaller.
-    pub(super) fn confirmed(&mut self, value: Value) -> Option<Value> {
-        self.work = 0;
-        self.refutes(&value).then(|| shrunk(value, |value| self.refutes(value)))
-    }
-
     fn made(&mut self, pool: &[Value]) -> Option<Value> {
         let mut maker = Maker::new(self.shapes, self.patterns);
         let narrow = Conj::from([self.narrow.0]);
@@ -121,7 +115,8 @@ impl<'a> Search<'a> {
             Value::Object(members) => {
                 for name in self.to_add.iter().filter(|name| !members.contains_key(*name)) {
                     for value in pool.iter().take(16) {
-                        candidates.push(edited(base, place, |object| drop(object.as_object_mut()?.insert(name.clone(), value.clone())).into()));
+                        candidates
+                            .push(edited(base, place, |object| drop(object.as_object_mut()?.insert(name.clone(), value.clone())).into()));
                     }
                 }
                 candidates.extend(self.sizes.iter().map(|size| edited(base, place, |object| pad_object(object, *size))));
@@ -176,8 +171,22 @@ impl<'a> Search<'a> {
     /// Values at the edges of both schemas, and some of every kind.
     fn pool(&mut self, hints: &BTreeSet<String>) -> Vec<Value> {
         let mut pool = vec![
-            Value::Null, json!(true), json!(false), json!(0), json!(1), json!(-1), json!(0.5), json!(""), json!("a"), json!([]), json!({}),
-            json!([0]), json!({"undeclared": 1}), json!(" "), json!(1e15), json!("é\n"),
+            Value::Null,
+            json!(true),
+            json!(false),
+            json!(0),
+            json!(1),
+            json!(-1),
+            json!(0.5),
+            json!(""),
+            json!("a"),
+            json!([]),
+            json!({}),
+            json!([0]),
+            json!({"undeclared": 1}),
+            json!(" "),
+            json!(1e15),
+            json!("é\n"),
         ];
         let mut seen = BTreeSet::new();
         let mut names = BTreeSet::new();

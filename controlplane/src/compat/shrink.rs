@@ -63,6 +63,10 @@ fn smaller(value: &Value) -> Vec<Value> {
             all.push(less);
         }
         let here = value.pointer(&pointer(&place)).unwrap_or(&Value::Null);
+        if !place.is_empty() && (here.is_object() || here.is_array()) {
+            // Of a value within its like the inner one may do.
+            all.push(here.clone());
+        }
         for simple in simpler(here) {
             let mut less = value.clone();
             if let Some(place) = at_mut(&mut less, &place) {
@@ -81,13 +85,19 @@ fn simpler(value: &Value) -> Vec<Value> {
         Value::String(text) if !text.is_empty() => {
             let half = text.chars().count() / 2;
             let shorter = [0, 1, half, half + 1, text.chars().count() - 1];
-            shorter.into_iter().filter(|length| *length < text.chars().count()).map(|length| json!(text.chars().take(length).collect::<String>())).collect()
+            shorter
+                .into_iter()
+                .filter(|length| *length < text.chars().count())
+                .map(|length| json!(text.chars().take(length).collect::<String>()))
+                .collect()
         }
         Value::Number(number) if number.as_i64().is_some_and(|int| int.abs() > 1) => {
             let int = number.as_i64().unwrap_or_default();
             vec![json!(0), json!(1), json!(int / 2), json!(int - int.signum())]
         }
-        Value::Number(number) if number.as_i64().is_none() => vec![json!(0), json!(1), json!(number.as_f64().unwrap_or_default().trunc() as i64)],
+        Value::Number(number) if number.as_i64().is_none() => {
+            vec![json!(0), json!(1), json!(number.as_f64().unwrap_or_default().trunc() as i64)]
+        }
         _ => Vec::new(),
     }
 }

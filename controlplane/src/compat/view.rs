@@ -181,9 +181,10 @@ impl View {
         for object in &self.objects {
             part.conj.extend(object.members.get(name));
             part.conj.extend(object.patterns.iter().filter(|(pattern, _)| patterns.fits(pattern, name)).map(|(_, id)| *id));
-            let left = object.rest.iter().filter(|rest| {
-                !rest.but.contains(name) && !rest.but_patterns.iter().any(|pattern| patterns.fits(pattern, name))
-            });
+            let left = object
+                .rest
+                .iter()
+                .filter(|rest| !rest.but.contains(name) && !rest.but_patterns.iter().any(|pattern| patterns.fits(pattern, name)));
             part.conj.extend(left.map(|rest| rest.shape));
         }
         part.declared = !part.conj.is_empty();

@@ -4,8 +4,9 @@ use posthorn_domain::problem::Problem;
 use posthorn_domain::resource::UnknownMode;
 use posthorn_proto::admin::schemas_server::Schemas;
 use posthorn_proto::admin::{
-    AddSchemaVersionRequest, DeleteSchemaRequest, DeprecateSchemaVersionRequest, ListRequest, ListSchemaVersionsRequest, ListSchemaVersionsResponse, ListSchemasResponse, NameRequest,
-    PutSchemaRequest, SchemaCheck, SchemaInfo, SchemaVersion, SchemaVersionRequest,
+    AddSchemaVersionRequest, DeleteSchemaRequest, DeprecateSchemaVersionRequest, ListRequest, ListSchemaVersionsRequest,
+    ListSchemaVersionsResponse, ListSchemasResponse, NameRequest, PutSchemaRequest, SchemaCheck, SchemaInfo, SchemaVersion,
+    SchemaVersionRequest,
 };
 use serde_json::{Value, json};
 use tonic::{Request, Response, Status};
@@ -77,10 +78,7 @@ impl Schemas for Door {
         Ok(Response::new(ListSchemaVersionsResponse { items, next_page_token }))
     }
 
-    async fn deprecate_schema_version(
-        &self,
-        request: Request<DeprecateSchemaVersionRequest>,
-    ) -> Result<Response<SchemaVersion>, Status> {
+    async fn deprecate_schema_version(&self, request: Request<DeprecateSchemaVersionRequest>) -> Result<Response<SchemaVersion>, Status> {
         let DeprecateSchemaVersionRequest { name, version, deprecated, if_match } = request.into_inner();
         let document = json!({"deprecated": deprecated});
         let written = self.api.put_version(&name, &version.to_string(), &document, precondition(if_match)).await;

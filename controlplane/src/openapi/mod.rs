@@ -1,6 +1,7 @@
 //! The OpenAPI 3.1 description of the REST door: schemas generated from the resources' own types, routes from one table.
 
 mod routes;
+mod schemas;
 
 use std::sync::LazyLock;
 
@@ -12,7 +13,7 @@ use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
 use crate::publish::NodeView;
-use routes::{Answer, ROUTES, Route};
+use routes::{Answer, Route};
 
 #[derive(OpenApi)]
 #[openapi(components(schemas(
@@ -52,7 +53,7 @@ fn build() -> Value {
     }
     schemas["Problem"] = problem_schema();
     let mut paths = Map::new();
-    for route in ROUTES {
+    for route in all() {
         let item = paths.entry(route.path).or_insert_with(|| json!({}));
         item[route.method] = operation(route);
     }
@@ -149,6 +150,11 @@ fn responses(route: &Route) -> Value {
     Value::Object(responses)
 }
 
+/// Every route.
+fn all() -> impl Iterator<Item = &'static Route> {
+    routes::ROUTES.iter().chain(schemas::ROUTES)
+}
+
 /// A schema by the table's shorthand: a component, `[component]` for a page of it, or a JSON Schema.
 fn schema(name: &str) -> Value {
     if let Some(item) = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
@@ -189,15 +195,15 @@ mod tests {
             let pointer = reference.trim_start_matches('#');
             assert!(document.pointer(pointer).is_some_and(|schema| !schema.is_null()), "{reference}");
         }
-        let mut ids: Vec<_> = ROUTES.iter().map(|route| route.id).collect();
+        let mut ids: Vec<_> = all().map(|route| route.id).collect();
         ids.sort_unstable();
         ids.dedup();
-        assert_eq!(ids.len(), ROUTES.len());
+        assert_eq!(ids.len(), all().count());
     }
 
     #[test]
     fn descriptions_are_json_schemas() {
-        for answer in ROUTES.iter().flat_map(|route| route.answers) {
+        for answer in all().flat_map(|route| route.answers) {
             assert_ne!(answer.schema.map(schema), Some(Value::Null));
         }
         assert_eq!(build()["components"]["schemas"]["SubscriptionSpec"]["required"], json!(["filters", "endpoint"]));

@@ -57,7 +57,8 @@ fn mode(call: &Call) -> Result<Option<Compatibility>, Problem> {
         let detail = "the parameter `compatibility` goes with `dry_run=true`; PUT /v1/schemas/{name} sets the mode";
         return Err(Problem::new(Code::InvalidRequest, detail));
     }
-    let mode = text.parse().map_err(|error: UnknownMode| Problem::new(Code::InvalidRequest, format!("the parameter `compatibility`: {error}")))?;
+    let mode =
+        text.parse().map_err(|error: UnknownMode| Problem::new(Code::InvalidRequest, format!("the parameter `compatibility`: {error}")))?;
     Ok(Some(mode))
 }
 

@@ -131,10 +131,9 @@ fn response(outcome: Outcome) -> PublishResponse {
         Outcome::Duplicate { id, topic, partition, offset } => {
             placed(id.into(), topic.to_string(), partition, offset, Kept::Duplicate, Vec::new())
         }
-        Outcome::DeadLettered { id, topic, reason, warnings } => PublishResponse {
-            reason: reason.to_string(),
-            ..placed(id.into(), topic.to_string(), 0, 0, Kept::DeadLettered, told(warnings))
-        },
+        Outcome::DeadLettered { id, topic, reason, warnings } => {
+            PublishResponse { reason: reason.to_string(), ..placed(id.into(), topic.to_string(), 0, 0, Kept::DeadLettered, told(warnings)) }
+        }
     }
 }
 

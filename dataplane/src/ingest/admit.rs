@@ -14,8 +14,8 @@ use posthorn_domain::record::{Record, RouteHint};
 use posthorn_domain::time::Time;
 use posthorn_storage::state::DeadLetter;
 
-use super::pipeline::Submission;
 use super::answer::Warnings;
+use super::pipeline::Submission;
 use super::qos;
 use super::schemas::{self, Refusal, Set};
 use crate::route::TopicRoute;

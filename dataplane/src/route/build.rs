@@ -95,6 +95,7 @@ impl Builder {
                     }
                 }
                 table.schema_ids.retain(|_, reference| reference.name.as_str() != name || reference.version != version);
+                note_ids(table, name);
             }
             None => {}
         }
@@ -201,14 +202,17 @@ fn add_schema(table: &mut Table, resource: &Resource) -> Result<(), Problem> {
         Some(known) => known.compiled.clone(),
         None => Arc::new(compiled(table, &version)?),
     };
-    if let Some(id) = version.spec.id() {
-        let newer = table.schema_ids.get(id).is_some_and(|known| known.name == version.name && known.version > version.version);
-        if !newer {
-            table.schema_ids.insert(id.to_owned(), version.reference());
-        }
-    }
-    table.schemas.entry(version.name.clone()).or_default().insert(version.version, Arc::new(SchemaRoute::new(version, compiled)));
+    let name = version.name.clone();
+    table.schemas.entry(name.clone()).or_default().insert(version.version, Arc::new(SchemaRoute::new(version, compiled)));
+    note_ids(table, &name);
     Ok(())
+}
+
+/// An `$id` of several versions is the newest one's.
+fn note_ids(table: &mut Table, name: &str) {
+    let routes = table.schemas.get(name).into_iter().flat_map(|versions| versions.values());
+    let ids = routes.filter_map(|route| Some((route.version.spec.id()?.to_owned(), route.version.reference())));
+    table.schema_ids.extend(ids);
 }
 
 /// With the versions that it refers to, which were applied before.

@@ -72,7 +72,8 @@ pub struct SchemaRoute {
 impl SchemaRoute {
     /// The version and what checks data for it.
     pub fn new(version: SchemaVersion, compiled: Arc<CompiledSchema>) -> Self {
-        let warning = version.deprecated.as_ref().map(|message| format!("schema `{}` is deprecated: {message}", version.reference()).into());
+        let warning =
+            version.deprecated.as_ref().map(|message| format!("schema `{}` is deprecated: {message}", version.reference()).into());
         Self { version, compiled, warning }
     }
 }

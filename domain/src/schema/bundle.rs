@@ -157,8 +157,7 @@ impl Bundle {
     ///
     /// A fault for each reference that leads nowhere.
     pub fn graph(&self) -> Result<Graph<'_>, Vec<Fault>> {
-        let others: Vec<Source<'_>> =
-            self.others.iter().map(|(uri, document, draft)| Source { uri, document, draft: *draft }).collect();
+        let others: Vec<Source<'_>> = self.others.iter().map(|(uri, document, draft)| Source { uri, document, draft: *draft }).collect();
         Graph::of(&self.root, self.draft, &others)
     }
 

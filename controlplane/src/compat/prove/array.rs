@@ -63,6 +63,8 @@ impl Prover<'_> {
     }
 
     pub(super) fn no_array(&mut self, view: &View) -> bool {
-        view.items.min > 0 && self.sizes(view).is_empty()
+        let wanted: Vec<Id> =
+            view.arrays.iter().flat_map(|array| &array.contains).filter(|(_, range)| range.min > 0).map(|(id, _)| *id).collect();
+        wanted.into_iter().any(|id| self.is_empty(&Conj::from([id]))) || (view.items.min > 0 && self.sizes(view).is_empty())
     }
 }

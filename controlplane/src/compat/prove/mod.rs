@@ -160,8 +160,7 @@ impl<'a> Prover<'a> {
 
     fn exactly_one(&mut self, ids: &Conj, group: &[Id]) -> bool {
         group.iter().enumerate().any(|(n, id)| {
-            self.subset(ids, *id)
-                && group.iter().enumerate().all(|(m, other)| m == n || self.is_empty(&with(ids, [*other])))
+            self.subset(ids, *id) && group.iter().enumerate().all(|(m, other)| m == n || self.is_empty(&with(ids, [*other])))
         })
     }
 
@@ -194,7 +193,10 @@ impl<'a> Prover<'a> {
         let branch = view.cond.iter().find(|(condition, ..)| !decided(condition));
         if let Some((condition, then, other)) = branch {
             let no = self.negation(*condition);
-            return Some(vec![with(ids, [Some(*condition), *then].into_iter().flatten()), with(ids, [Some(no), *other].into_iter().flatten())]);
+            return Some(vec![
+                with(ids, [Some(*condition), *then].into_iter().flatten()),
+                with(ids, [Some(no), *other].into_iter().flatten()),
+            ]);
         }
         let kinds: Vec<Types> = view.types.each().collect();
         if kinds.len() > 1 {
@@ -259,10 +261,25 @@ impl<'a> Prover<'a> {
         if view.not.iter().any(|id| self.subset(&view.ids, *id)) {
             return true;
         }
+        if view.cond.iter().any(|condition| self.no_branch(view, *condition)) {
+            return true;
+        }
         let groups: Vec<Vec<Id>> = view.any.iter().chain(&view.one).cloned().collect();
-        groups.iter().any(|group| {
-            group.iter().all(|id| !view.ids.contains(id)) && group.iter().all(|id| self.is_empty(&with(&view.ids, [*id])))
-        })
+        groups
+            .iter()
+            .any(|group| group.iter().all(|id| !view.ids.contains(id)) && group.iter().all(|id| self.is_empty(&with(&view.ids, [*id]))))
+    }
+}
+
+impl Prover<'_> {
+    /// Whether nothing fits either branch of a condition.
+    fn no_branch(&mut self, view: &View, (condition, then, other): (Id, Option<Id>, Option<Id>)) -> bool {
+        let no = self.negation(condition);
+        if view.ids.contains(&condition) || view.ids.contains(&no) {
+            return false;
+        }
+        self.is_empty(&with(&view.ids, [Some(condition), then].into_iter().flatten()))
+            && self.is_empty(&with(&view.ids, [Some(no), other].into_iter().flatten()))
     }
 }
 

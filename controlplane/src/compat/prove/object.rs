@@ -60,9 +60,7 @@ impl Prover<'_> {
 
     fn own_patterns(&mut self, view: &View, pattern: &str, wide: Id) -> bool {
         let own = view.by_pattern().into_iter().map(|(own, conj)| (own.to_owned(), conj)).collect::<Vec<_>>();
-        own.iter().all(|(own, conj)| {
-            (own != pattern && within(&[own, pattern], NOTHING) == Within::Yes) || self.subset_in("*", conj, wide)
-        })
+        own.iter().all(|(own, conj)| (own != pattern && within(&[own, pattern], NOTHING) == Within::Yes) || self.subset_in("*", conj, wide))
     }
 
     fn others_by_pattern(&mut self, view: &View, pattern: &str, wide: Id) -> bool {
@@ -99,9 +97,8 @@ impl Prover<'_> {
     /// Whether a member of this name may be there.
     fn can_be(&mut self, view: &View, name: &str, part: &Part) -> bool {
         let text = Value::String(name.to_owned());
-        let named = view.objects.iter().flat_map(|object| &object.names).all(|id| {
-            holds(&text, *id, self.shapes, self.patterns) != Some(false)
-        });
+        let named =
+            view.objects.iter().flat_map(|object| &object.names).all(|id| holds(&text, *id, self.shapes, self.patterns) != Some(false));
         named && !(part.declared && self.is_empty(&part.conj))
     }
 
