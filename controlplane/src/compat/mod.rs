@@ -126,5 +126,5 @@ fn within(narrow: &Version, wide: &Version) -> Answer {
     }
     let (hints, stuck) = (std::mem::take(&mut prover.witnesses), prover.stuck());
     let mut search = Search::new(&shapes, &patterns, (inner, &narrow.compiled), (outer, &wide.compiled));
-    search.run(&hints).map_or(Answer::Unknown(stuck), Answer::Not)
+    search.run(&hints, &stuck).map_or(Answer::Unknown(stuck), Answer::Not)
 }

@@ -1,6 +1,7 @@
 //! From documents to shapes, each keyword as its draft reads it.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use posthorn_domain::schema::{Dialect, Graph};
 use serde_json::{Map, Value};
@@ -127,7 +128,7 @@ impl<'s> Reader<'_, 's, '_> {
             opaque(keywords, &["unevaluatedItems"], shape);
         }
         if array != Array::default() {
-            shape.array = Some(array);
+            shape.array = Some(Arc::new(array));
         }
     }
 
@@ -167,7 +168,7 @@ impl<'s> Reader<'_, 's, '_> {
             self.unevaluated(keywords, dialect, &mut object, shape);
         }
         if object != Object::default() {
-            shape.object = Some(object);
+            shape.object = Some(Arc::new(object));
         }
     }
 
@@ -191,7 +192,7 @@ impl<'s> Reader<'_, 's, '_> {
 
     fn evaluated(&self, id: Id, seen: &mut Evaluated, depth: usize) -> bool {
         let shape = self.shapes.get(id);
-        let object = shape.object.clone().unwrap_or_default();
+        let object = shape.object.as_deref().cloned().unwrap_or_default();
         let plain = shape.any.is_empty() && shape.one.is_empty() && shape.cond.is_empty() && shape.opaque.is_empty();
         // A shape that is still being read is seen empty, so a circle is left to others.
         if depth > 16 || !plain || !object.with.is_empty() || *shape == Shape::default() {

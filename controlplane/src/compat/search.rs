@@ -58,15 +58,16 @@ impl<'a> Search<'a> {
         Self { shapes, patterns, narrow, wide, names, to_add, sizes, parser: Parser::new(), work: 0 }
     }
 
-    /// A small value that the narrow schema takes and the wide one refuses; `hints` are texts to try.
-    pub(super) fn run(&mut self, hints: &BTreeSet<String>) -> Option<Value> {
+    /// A small value that the narrow schema takes and the wide one refuses; `hints` are texts to try, `stuck` is the pointer to
+    /// where a proof failed.
+    pub(super) fn run(&mut self, hints: &BTreeSet<String>, stuck: &str) -> Option<Value> {
         let pool = self.pool(hints);
         self.to_add.extend(hints.iter().take(32).cloned());
-        let found = pool.iter().find(|value| self.refutes(value)).cloned().or_else(|| self.made(&pool))?;
+        let found = pool.iter().find(|value| self.refutes(value)).cloned().or_else(|| self.made(&pool, stuck))?;
         Some(shrunk(found, |value| self.refutes(value)))
     }
 
-    fn made(&mut self, pool: &[Value]) -> Option<Value> {
+    fn made(&mut self, pool: &[Value], stuck: &str) -> Option<Value> {
         let mut maker = Maker::new(self.shapes, self.patterns);
         let narrow = Conj::from([self.narrow.0]);
         let mut bases: Vec<Value> = Vec::new();
@@ -82,15 +83,17 @@ impl<'a> Search<'a> {
         }
         // First what was made as full as can be: it has the most places.
         bases.sort_by_key(|value| std::cmp::Reverse(places(value).len()));
-        bases.iter().find_map(|base| self.changed(base, pool))
+        let there = |place: &[String]| is_at(place, stuck);
+        let found = bases.iter().find_map(|base| self.changed(base, pool, there));
+        found.or_else(|| bases.iter().find_map(|base| self.changed(base, pool, |_| true)))
     }
 
-    /// The value with one thing changed.
-    fn changed(&mut self, base: &Value, pool: &[Value]) -> Option<Value> {
+    /// The value with one thing changed at one of the places that are wanted.
+    fn changed(&mut self, base: &Value, pool: &[Value], wanted: impl Fn(&[String]) -> bool) -> Option<Value> {
         if !self.accepts(self.narrow.1, base) {
             return None;
         }
-        for place in places(base).into_iter().take(MAX_PLACES) {
+        for place in places(base).into_iter().filter(|place| wanted(place)).take(MAX_PLACES) {
             for value in pool {
                 let mut changed = base.clone();
                 *at_mut(&mut changed, &place)? = value.clone();
@@ -283,6 +286,19 @@ fn pad_array(array: &mut Value, size: u64) -> Option<()> {
 fn around(range: Range) -> impl Iterator<Item = u64> {
     let min = (range.min > 0).then(|| [range.min - 1, range.min]).into_iter().flatten();
     min.chain(range.max.filter(|max| *max < 70_000).map(|max| [max, max + 1]).into_iter().flatten())
+}
+
+/// Whether the place is the one of the pointer, in which `*` is any member and a number any element.
+fn is_at(place: &[String], pointer: &str) -> bool {
+    let wanted: Vec<&str> = pointer.split('/').skip(1).collect();
+    let alike = |part: &String, wanted: &str| {
+        wanted == "*" || *part == wanted.replace("~1", "/").replace("~0", "~") || (is_number(part) && is_number(wanted))
+    };
+    place.len() == wanted.len() && place.iter().zip(wanted).all(|(part, wanted)| alike(part, wanted))
+}
+
+fn is_number(part: &str) -> bool {
+    part.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn edited(base: &Value, place: &[String], edit: impl FnOnce(&mut Value) -> Option<()>) -> Option<Value> {

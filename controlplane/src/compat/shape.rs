@@ -4,7 +4,8 @@
 //! may conclude that a value which fits the shape holds to the schema.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -32,8 +33,8 @@ pub(super) struct Shape {
     pub(super) length: Range,
     pub(super) patterns: Vec<String>,
     pub(super) formats: Vec<String>,
-    pub(super) array: Option<Array>,
-    pub(super) object: Option<Object>,
+    pub(super) array: Option<Arc<Array>>,
+    pub(super) object: Option<Arc<Object>>,
     /// All hold (`allOf`, references).
     pub(super) all: Vec<Id>,
     /// Of each group one holds.
@@ -256,22 +257,26 @@ impl Shapes {
 }
 
 /// Shapes that one comparison of structure looks at.
-const MAX_SAME: usize = 2000;
+const MAX_SAME: usize = 20_000;
 
 impl Shapes {
-    /// Whether the two say the same in the same words.
-    pub(super) fn same(&self, a: Id, b: Id) -> bool {
-        let (mut pending, mut seen) = (vec![(a, b)], BTreeSet::new());
-        while let Some((a, b)) = pending.pop() {
-            if a == b || !seen.insert((a, b)) {
+    /// Whether the two say the same in the same words; `known` is what was found out before.
+    pub(super) fn same(&self, a: Id, b: Id, known: &mut HashMap<(Id, Id), bool>) -> bool {
+        let (mut pending, mut seen) = (vec![(a, b)], HashSet::new());
+        while let Some((one, other)) = pending.pop() {
+            let told = if one == other { Some(true) } else { known.get(&(one, other)).copied() };
+            if told == Some(true) || !seen.insert((one, other)) {
                 continue;
             }
-            let (mut of_a, mut of_b) = (Vec::new(), Vec::new());
-            if self.get(a).skeleton(&mut of_a) != self.get(b).skeleton(&mut of_b) || seen.len() > MAX_SAME {
+            let (mut of_one, mut of_other) = (Vec::new(), Vec::new());
+            let differ = self.get(one).skeleton(&mut of_one) != self.get(other).skeleton(&mut of_other);
+            if told == Some(false) || differ || seen.len() > MAX_SAME {
+                known.insert((a, b), false);
                 return false;
             }
-            pending.extend(of_a.into_iter().zip(of_b));
+            pending.extend(of_one.into_iter().zip(of_other));
         }
+        known.extend(seen.into_iter().map(|pair| (pair, true)));
         true
     }
 }
@@ -293,12 +298,12 @@ impl Shape {
     fn skeleton(&self, parts: &mut Vec<Id>) -> Self {
         let mut bare = self.clone();
         let mut take = |id: &mut Id| parts.push(std::mem::take(id));
-        if let Some(array) = &mut bare.array {
+        if let Some(array) = bare.array.as_mut().map(Arc::make_mut) {
             array.prefix.iter_mut().for_each(&mut take);
             array.rest.iter_mut().for_each(&mut take);
             array.contains.iter_mut().for_each(|(id, _)| take(id));
         }
-        if let Some(object) = &mut bare.object {
+        if let Some(object) = bare.object.as_mut().map(Arc::make_mut) {
             object.members.values_mut().for_each(&mut take);
             object.patterns.iter_mut().for_each(|(_, id)| take(id));
             object.rest.iter_mut().for_each(|rest| take(&mut rest.shape));

@@ -1,6 +1,7 @@
 //! Several shapes that hold of one value at once, seen as one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -24,10 +25,10 @@ pub(super) struct View {
     pub(super) length: Range,
     pub(super) patterns: BTreeSet<String>,
     pub(super) formats: BTreeSet<String>,
-    pub(super) arrays: Vec<Array>,
+    pub(super) arrays: Vec<Arc<Array>>,
     pub(super) items: Range,
     pub(super) unique: bool,
-    pub(super) objects: Vec<Object>,
+    pub(super) objects: Vec<Arc<Object>>,
     pub(super) members: Range,
     pub(super) required: BTreeSet<String>,
     pub(super) any: Vec<Vec<Id>>,
@@ -168,7 +169,7 @@ impl View {
     }
 
     fn needed(&self) -> Option<BTreeSet<String>> {
-        let brought = |object: &Object| {
+        let brought = |object: &Arc<Object>| {
             object.needs.iter().filter(|(name, _)| self.required.contains(*name)).flat_map(|(_, needed)| needed.clone()).collect::<Vec<_>>()
         };
         let more: BTreeSet<String> = self.objects.iter().flat_map(brought).filter(|name| !self.required.contains(name)).collect();

@@ -38,6 +38,12 @@ pub(super) struct Prover<'a> {
     splits: usize,
     /// What is being proved, with how deep in the value that was asked.
     open: HashMap<(Vec<Id>, Id), usize>,
+    /// What came of earlier questions.
+    known: HashMap<(Vec<Id>, Id), bool>,
+    /// Shapes that are written alike, or not.
+    same: HashMap<(Id, Id), bool>,
+    /// How often something open was leaned on.
+    leaned: usize,
     /// What is being emptied.
     emptying: HashSet<Vec<Id>>,
     /// The shapes made for one kind, and for what is not.
@@ -61,6 +67,9 @@ impl<'a> Prover<'a> {
             depth: 0,
             splits: 0,
             open: HashMap::new(),
+            known: HashMap::new(),
+            same: HashMap::new(),
+            leaned: 0,
             emptying: HashSet::new(),
             kinds: Vec::new(),
             negations: HashMap::new(),
@@ -80,7 +89,7 @@ impl<'a> Prover<'a> {
         if self.shapes.get(wide) == &Shape::default() || narrow.contains(&wide) {
             return true;
         }
-        if narrow.iter().any(|id| self.shapes.same(*id, wide)) {
+        if narrow.iter().any(|id| self.shapes.same(*id, wide, &mut self.same)) {
             return true;
         }
         self.steps += 1;
@@ -89,13 +98,22 @@ impl<'a> Prover<'a> {
         }
         let question = (narrow.iter().copied().collect::<Vec<Id>>(), wide);
         if let Some(level) = self.open.get(&question) {
+            self.leaned += 1;
             return *level < self.level;
         }
+        if let Some(known) = self.known.get(&question) {
+            return *known;
+        }
+        let leaned = self.leaned;
         self.open.insert(question.clone(), self.level);
         self.depth += 1;
         let proved = self.prove(narrow, wide);
         self.depth -= 1;
         self.open.remove(&question);
+        // A yes that leans on what is still being proved is good only here; a no only loses a proof.
+        if !proved || self.leaned == leaned {
+            self.known.insert(question, proved);
+        }
         if !proved && self.stuck.is_none() {
             self.stuck = Some(self.place.iter().map(|part| format!("/{part}")).collect());
         }

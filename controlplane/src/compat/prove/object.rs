@@ -5,6 +5,7 @@
 //! object that is closed is held to it: what the writer may send beside its own members must then be let through.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -164,7 +165,7 @@ impl Prover<'_> {
         needs
             && object.with.iter().all(|(name, wide)| {
                 let there = Object { required: BTreeSet::from([name.clone()]), ..Object::default() };
-                let there = self.shapes.add(Shape { object: Some(there), ..Shape::default() });
+                let there = self.shapes.add(Shape { object: Some(Arc::new(there)), ..Shape::default() });
                 self.is_absent(view, name) || self.subset(&with(&view.ids, [there]), *wide)
             })
     }
@@ -201,7 +202,7 @@ impl Prover<'_> {
         let mut case = |value: Value| {
             let member = self.shapes.add(Shape::one_of(vec![value]));
             let object = Object { members: [(name.clone(), member)].into(), ..Object::default() };
-            with(&view.ids, [self.shapes.add(Shape { object: Some(object), ..Shape::default() })])
+            with(&view.ids, [self.shapes.add(Shape { object: Some(Arc::new(object)), ..Shape::default() })])
         };
         Some(values.into_iter().map(&mut case).collect())
     }
