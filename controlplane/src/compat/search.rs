@@ -118,8 +118,10 @@ impl<'a> Search<'a> {
             Value::Object(members) => {
                 for name in self.to_add.iter().filter(|name| !members.contains_key(*name)) {
                     for value in pool.iter().take(16) {
-                        candidates
-                            .push(edited(base, place, |object| drop(object.as_object_mut()?.insert(name.clone(), value.clone())).into()));
+                        candidates.push(edited(base, place, |object| {
+                            object.as_object_mut()?.insert(name.clone(), value.clone());
+                            Some(())
+                        }));
                     }
                 }
                 candidates.extend(self.sizes.iter().map(|size| edited(base, place, |object| pad_object(object, *size))));
@@ -129,7 +131,10 @@ impl<'a> Search<'a> {
             }
             Value::Array(items) => {
                 for value in pool.iter().take(16).chain(items.first()) {
-                    candidates.push(edited(base, place, |array| Some(array.as_array_mut()?.push(value.clone()))));
+                    candidates.push(edited(base, place, |array| {
+                        array.as_array_mut()?.push(value.clone());
+                        Some(())
+                    }));
                 }
                 candidates.extend(self.sizes.iter().map(|size| edited(base, place, |array| pad_array(array, *size))));
                 candidates.push(edited(base, place, |array| array.as_array_mut()?.pop().map(drop)));
@@ -250,7 +255,9 @@ fn edges(shapes: &Shapes, id: Id, maker: &mut Maker<'_>) -> Vec<Value> {
     values.extend(shape.multiples.iter().map(|multiple| json!(multiple * 1.5)));
     values.extend(around(shape.length).map(|length| json!(plain(length))));
     values.extend(shape.formats.iter().map(|format| json!(sample_of(format))));
-    values.extend(shape.patterns.iter().filter_map(|pattern| maker.fitting(&[pattern.clone()], Range::default())).map(Value::String));
+    values.extend(
+        shape.patterns.iter().filter_map(|pattern| maker.fitting(std::slice::from_ref(pattern), Range::default())).map(Value::String),
+    );
     if let Some(array) = &shape.array {
         values.extend(around(array.size).filter(|size| *size <= 80).map(|size| (0..size).map(Value::from).collect()));
         values.push(json!([1, 1]));
