@@ -3,9 +3,12 @@
 
 mod asked;
 mod compile;
+mod explain;
+mod filters;
 mod fit;
 mod merge;
 mod page;
+mod qos;
 mod sample;
 mod schemas;
 mod subscriptions;
@@ -22,6 +25,7 @@ use posthorn_domain::secret::Secret;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
+use crate::Defaults;
 use crate::publish::Publisher;
 use crate::registry::{Change, Command, Entry, Outcome, Shown};
 use crate::store::Store;
@@ -29,6 +33,7 @@ pub(crate) use asked::{DEAD_LETTER_PARAMETERS, DELIVERY_PARAMETERS};
 use compile::Compiler;
 use fit::Judges;
 pub(crate) use page::Page;
+pub(crate) use qos::{TOPIC_QOS_PARAMETERS, TopicQos};
 pub(crate) use schemas::AddOptions;
 
 /// What all doors share.
@@ -41,6 +46,7 @@ pub(crate) struct Api {
     clock: Clock,
     compiler: Compiler,
     judges: Judges,
+    defaults: Defaults,
 }
 
 /// An answer with one resource.
@@ -67,8 +73,16 @@ impl Api {
         self.publisher.registry.read().revision()
     }
 
-    pub(crate) fn new(publisher: Arc<Publisher>, store: Store, guard: Guard, clock: Clock) -> Self {
-        Self { publisher, store: Arc::new(Mutex::new(store)), guard, clock, compiler: Compiler::default(), judges: Judges::default() }
+    pub(crate) fn new(publisher: Arc<Publisher>, store: Store, guard: Guard, clock: Clock, defaults: Defaults) -> Self {
+        Self {
+            publisher,
+            store: Arc::new(Mutex::new(store)),
+            guard,
+            clock,
+            compiler: Compiler::default(),
+            judges: Judges::default(),
+            defaults,
+        }
     }
 
     /// Plans the command, writes the change to the disk, then puts it in force.

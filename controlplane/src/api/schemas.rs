@@ -26,6 +26,8 @@ pub(crate) struct AddOptions {
     pub(crate) override_undecided: bool,
     /// The mode to check by instead of the schema's own; for a dry run.
     pub(crate) mode: Option<Compatibility>,
+    /// Also when filters read what it no longer names.
+    pub(crate) force: bool,
 }
 
 /// A version that could be added.
@@ -45,6 +47,9 @@ impl Api {
             let overridden = options.override_undecided && matches!(checked.verdict, Verdict::Undecided(_));
             if let Some(problem) = refused.filter(|_| !overridden) {
                 return Err(problem);
+            }
+            if !options.force {
+                self.publisher.registry.read().check_references(&name, &spec)?;
             }
             let sample = match options.sample {
                 Some(count) => self.sample(&name, &checked.new.compiled, count).await?,

@@ -20,7 +20,8 @@ impl Door {
         let document = convert::version_document(&version)?;
         let mode = request.compatibility.filter(|_| dry_run).map(|mode| mode.parse()).transpose();
         let mode = mode.map_err(|error: UnknownMode| Status::invalid_argument(error.to_string()))?;
-        let options = AddOptions { dry_run, sample: request.sample, override_undecided: request.override_undecided, mode };
+        let options =
+            AddOptions { dry_run, sample: request.sample, override_undecided: request.override_undecided, mode, force: request.force };
         self.api.add_version(&version.name, &document, options).await.map(|answer| answer.body).map_err(|problem| status::of(&problem))
     }
 }

@@ -1,17 +1,20 @@
 //! The OpenAPI 3.1 description of the REST door: schemas generated from the resources' own types, routes from one table.
 
+mod filters;
 mod routes;
 mod schemas;
 
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use posthorn_domain::node::{Attempt, DeadLetter, Delivery, SubscriptionState};
+use posthorn_domain::filter::typecheck::{Finding, Position};
+use posthorn_domain::node::{Attempt, DeadLetter, Delivery, Retried, SubscriptionState};
 use posthorn_domain::problem::{self, Code, Fault};
 use posthorn_domain::resource::{SchemaInfo, SchemaSpec, SchemaVersion, Subscription, SubscriptionSpec, Topic, TopicSpec};
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
+use crate::api::TopicQos;
 use crate::publish::NodeView;
 use routes::{Answer, Route};
 
@@ -28,8 +31,12 @@ use routes::{Answer, Route};
     Delivery,
     Attempt,
     DeadLetter,
+    Retried,
+    TopicQos,
     NodeView,
-    Fault
+    Fault,
+    Finding,
+    Position
 )))]
 struct Components;
 
@@ -37,6 +44,11 @@ struct Components;
 pub(crate) fn document() -> Bytes {
     static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| build().to_string().into());
     DOCUMENT.clone()
+}
+
+/// Every route. `crate::rest::router` serves them; a test holds the two together.
+fn all() -> impl Iterator<Item = &'static Route> {
+    routes::ROUTES.iter().chain(schemas::ROUTES).chain(filters::ROUTES)
 }
 
 fn build() -> Value {
@@ -148,11 +160,6 @@ fn responses(route: &Route) -> Value {
         responses.insert(status.to_string(), json!({"description": description, "content": content}));
     }
     Value::Object(responses)
-}
-
-/// Every route.
-fn all() -> impl Iterator<Item = &'static Route> {
-    routes::ROUTES.iter().chain(schemas::ROUTES)
 }
 
 /// A schema by the table's shorthand: a component, `[component]` for a page of it, or a JSON Schema.

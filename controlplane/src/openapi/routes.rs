@@ -49,9 +49,15 @@ const DELIVERY_PAGE: &Query = &[
     ("status", "string", "waiting, in_flight, delivered, dead_lettered or dropped."),
     ("event_id", "string", "Of the event with this `id`."),
 ];
+const TOPIC_QOS: &Query = &[
+    ("schemas", "string", "Schemas that the event names, as its attribute `schemas` lists them."),
+    ("durability", "string", "The event's attribute `durability`."),
+    ("subscription", "string", "The subscription that it is asked for."),
+];
 const FORCE: &Query = &[("force", "boolean", "Also while subscriptions get events of this topic only.")];
 
-const DEAD_FILTER: &str = r#"{"type": "object", "properties": {"topic": {"type": "string"}, "subscription": {"type": "string"}, "reason": {"type": "string"}}, "additionalProperties": false}"#;
+const DEAD_FILTER: &str = r#"{"type": "object", "properties": {"topic": {"type": "string"}, "subscription": {"type": "string"}, "reason": {"type": "string"}, "validate_with": {"type": "string"}}, "additionalProperties": false}"#;
+const VALIDATE_WITH: &str = r#"{"type": "object", "properties": {"validate_with": {"type": "string"}}, "additionalProperties": false}"#;
 const RETRIED: &str = r#"{"type": "object", "required": ["retried"], "properties": {"retried": {"type": "integer"}}}"#;
 const DELETED: &str = r#"{"type": "object", "required": ["deleted"], "properties": {"deleted": {"type": "integer"}}}"#;
 const OVERLAP: &str =
@@ -126,6 +132,18 @@ pub(super) const ROUTES: &[Route] = &[
     },
     Route {
         method: "get",
+        path: "/v1/topics/{name}/qos",
+        id: "getTopicQos",
+        summary: "What is in force for events of a topic, and who set it",
+        query: TOPIC_QOS,
+        conditional: false,
+        body: None,
+        body_required: false,
+        answers: &[answer(200, "Each setting", Some("TopicQos"))],
+        problems: &[NotFound, Code::SchemaUnknown, Code::SchemaVersionUnknown],
+    },
+    Route {
+        method: "get",
         path: "/v1/subscriptions",
         id: "listSubscriptions",
         summary: "List subscriptions, oldest first",
@@ -146,7 +164,7 @@ pub(super) const ROUTES: &[Route] = &[
         body: Some("SubscriptionSpec"),
         body_required: true,
         answers: &[answer(201, "Made", Some("Subscription"))],
-        problems: &[InvalidResource, Unavailable],
+        problems: &[Code::FilterNeverMatches, InvalidResource, Unavailable],
     },
     Route {
         method: "get",
@@ -170,7 +188,7 @@ pub(super) const ROUTES: &[Route] = &[
         body: Some("SubscriptionSpec"),
         body_required: true,
         answers: &[answer(200, "Changed or unchanged", Some("Subscription"))],
-        problems: &[NotFound, InvalidResource, Unavailable],
+        problems: &[Code::FilterNeverMatches, NotFound, InvalidResource, Unavailable],
     },
     Route {
         method: "delete",
@@ -313,8 +331,8 @@ pub(super) const ROUTES: &[Route] = &[
         conditional: false,
         body: Some(DEAD_FILTER),
         body_required: false,
-        answers: &[answer(202, "How many", Some(RETRIED))],
-        problems: &[NoNode],
+        answers: &[answer(202, "How many", Some("Retried"))],
+        problems: &[Code::SchemaUnknown, Code::SchemaVersionUnknown, NoNode],
     },
     Route {
         method: "get",
@@ -347,10 +365,10 @@ pub(super) const ROUTES: &[Route] = &[
         summary: "Try a dead letter again",
         query: &[],
         conditional: false,
-        body: None,
+        body: Some(VALIDATE_WITH),
         body_required: false,
         answers: &[answer(202, "Begun", Some(RETRIED))],
-        problems: &[NotFound, NoNode],
+        problems: &[NotFound, Code::SchemaInvalid, Code::SchemaUnknown, Code::SchemaVersionUnknown, NoNode],
     },
     Route {
         method: "get",

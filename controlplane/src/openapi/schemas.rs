@@ -1,12 +1,13 @@
 //! The routes of schemas.
 
-use posthorn_domain::problem::Code::{InUse, InvalidResource, NoNode, NotFound, SchemaIncompatible, Unavailable};
+use posthorn_domain::problem::Code::{FilterReferences, InUse, InvalidResource, NoNode, NotFound, SchemaIncompatible, Unavailable};
 
 use super::routes::{PAGE, Query, Route, answer};
 
 const ADD: &Query = &[
     ("dry_run", "boolean", "Check only."),
     ("sample", "integer", "Also try so many stored events of the topics that demand the schema."),
+    ("force", "boolean", "Also when filters read what the version no longer names."),
     ("override", "boolean", "Take it although its compatibility cannot be decided."),
     ("compatibility", "string", "With `dry_run`: the mode to check by instead of the schema's own."),
 ];
@@ -76,7 +77,7 @@ pub(super) const ROUTES: &[Route] = &[
             answer(200, "The version that already has this content; with `dry_run` the outcome of the check", Some("SchemaVersion")),
             answer(201, "Added", Some("SchemaVersion")),
         ],
-        problems: &[InvalidResource, SchemaIncompatible, Unavailable, NoNode],
+        problems: &[FilterReferences, InvalidResource, SchemaIncompatible, Unavailable, NoNode],
     },
     Route {
         method: "delete",

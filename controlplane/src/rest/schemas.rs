@@ -32,12 +32,13 @@ pub(super) async fn versions(State(shared): State<Shared>, call: Call) -> Outcom
 }
 
 pub(super) async fn add(State(shared): State<Shared>, call: Call) -> Outcome {
-    call.only(&["dry_run", "sample", "override", "compatibility"])?;
+    call.only(&["dry_run", "sample", "override", "compatibility", "force"])?;
     let options = AddOptions {
         dry_run: call.flag("dry_run")?,
         sample: sample(&call)?,
         override_undecided: call.flag("override")?,
         mode: mode(&call)?,
+        force: call.flag("force")?,
     };
     let name = call.path("name");
     let answer = shared.api.add_version(name, &call.json()?, options).await?;

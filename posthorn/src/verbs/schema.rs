@@ -59,6 +59,7 @@ async fn add(context: &Context, add: &SchemaAdd) -> Result<ExitCode, Error> {
     let mut query = Vec::new();
     query.extend(add.dry_run.then(|| ("dry_run", "true".to_owned())));
     query.extend(add.sample.map(|sample| ("sample", sample.to_string())));
+    query.extend(add.members.force.then(|| ("force", "true".to_owned())));
     query.extend(add.override_undecided.then(|| ("override", "true".to_owned())));
     let answer = send(context, &add.name, &query, &version(&add.file, &add.members)?).await?;
     if !add.no_wait && !add.dry_run {
@@ -80,6 +81,7 @@ async fn check(context: &Context, check: &SchemaCheck) -> Result<ExitCode, Error
         mode => mode.clone(),
     };
     let mut query = vec![("dry_run", "true".to_owned())];
+    query.extend(check.members.force.then(|| ("force", "true".to_owned())));
     query.extend(check.sample.map(|sample| ("sample", sample.to_string())));
     query.extend(mode.map(|mode| ("compatibility", mode)));
     let answer = send(context, name, &query, &version).await?;
