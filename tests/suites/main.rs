@@ -24,3 +24,4 @@ mod planes;
 mod publish;
 mod qos;
 mod reading;
+mod schemas;
