@@ -278,7 +278,7 @@ impl<'s> Walk<'_, 's> {
         let referred = |reference| self.follow(at, reference).is_none_or(|target| self.evaluates(target, key));
         get(schema, "$ref").is_some_and(referred)
             || ["allOf", "anyOf", "oneOf"].iter().any(|keyword| list(schema, keyword).any(may))
-            || ["if", "then", "else"].iter().any(|keyword| get(schema, *keyword).is_some_and(may))
+            || ["if", "then", "else"].iter().any(|keyword| get(schema, keyword).is_some_and(may))
             || get(schema, "dependentSchemas").and_then(Value::as_object).is_some_and(|map| map.values().any(may))
     }
 
@@ -301,7 +301,7 @@ impl<'s> Walk<'_, 's> {
         for item in ["allOf", "anyOf", "oneOf"].iter().flat_map(|keyword| list(schema, keyword)) {
             self.names(at.down(item), path, out);
         }
-        for branch in ["if", "then", "else"].iter().filter_map(|keyword| get(schema, *keyword)) {
+        for branch in ["if", "then", "else"].iter().filter_map(|keyword| get(schema, keyword)) {
             self.names(at.down(branch), path, out);
         }
         let properties = get(schema, "properties").and_then(Value::as_object);
@@ -310,7 +310,7 @@ impl<'s> Walk<'_, 's> {
             out.extend(properties.into_iter().flat_map(Map::keys).map(String::as_str).take(room));
             return;
         };
-        let elements = ["items", "additionalItems"].iter().filter_map(|keyword| get(schema, *keyword));
+        let elements = ["items", "additionalItems"].iter().filter_map(|keyword| get(schema, keyword));
         let listed = ["items", "prefixItems"].iter().flat_map(|keyword| list(schema, keyword));
         let elements = elements.chain(listed).filter(|_| !matches!(step, Step::Key(_, None)));
         let property = match step {
