@@ -13,10 +13,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue};
 use posthorn_dataplane::delivery::outcome::{Verdict, classify};
 use posthorn_dataplane::egress::{
-    Fault, Phase, Pieces, Pool, PoolConfig, Reply, Resolver, ResolverConfig, SendError, Target, client_config,
+    Fault, Head, Phase, Pieces, Pool, PoolConfig, Reply, Resolver, ResolverConfig, SendError, Target, client_config,
 };
 use posthorn_domain::clock::Clock;
 use posthorn_domain::guard::{Guard, TargetUrl};
@@ -48,8 +47,10 @@ fn pieces() -> Pieces {
 }
 
 async fn post(pool: &Pool, url: &str, deadline: Duration) -> Result<Reply, SendError> {
-    let headers = HeaderMap::from_iter([(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
-    pool.send(&target(url), headers, pieces(), deadline).await
+    let target = target(url);
+    let mut head = Head::new(&target);
+    head.push("content-type", "application/json");
+    pool.send(&target, head, pieces(), deadline).await
 }
 
 /// Runs on one thread, as a delivery shard does.

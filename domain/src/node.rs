@@ -93,8 +93,8 @@ pub enum Question {
         topic: String,
         /// A structured CloudEvent.
         event: Value,
-        /// Which way it goes.
-        direction: Direction,
+        /// Which way it goes; the node's default when absent.
+        direction: Option<Direction>,
         /// Also subscriptions whose topic cannot match.
         all: bool,
     },

@@ -49,7 +49,7 @@ impl Api {
                 return Err(problem);
             }
             if !options.force {
-                self.publisher.registry.read().check_references(&name, &spec)?;
+                self.check_references(&name, &spec).await?;
             }
             let sample = match options.sample {
                 Some(count) => self.sample(&name, &checked.new.compiled, count).await?,

@@ -25,6 +25,7 @@ mod request;
 mod service;
 mod settle;
 mod shard;
+mod signatures;
 mod subscriber;
 mod tables;
 mod window;

@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::ask::{Ask, Letter, Range};
 use super::mailbox::Mailbox;
 use super::shard::{Command, Context, Shard};
+use super::signatures::Signatures;
 use super::tables::Restored;
 use super::writer::WriterHandle;
 use crate::config;
@@ -122,6 +123,7 @@ impl Service {
             attempts: Arc::clone(&setup.attempts),
             metrics: DeliveryMetrics::default(),
             pool: Pool::new(pool, setup.resolver.clone(), Arc::clone(&setup.guard), &setup.tls, setup.clock.clone()),
+            signatures: Signatures::default(),
             blocking: setup.blocking.clone(),
             gone: setup.gone.clone(),
             shard,

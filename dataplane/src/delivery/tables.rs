@@ -161,7 +161,8 @@ impl Shard {
             tracing::error!(subscription = %id, "no request can be made to the endpoint's URL; nothing is delivered");
             return;
         };
-        let (target, template) = (Rc::new(target), Rc::new(Template::new(endpoint)));
+        let template = Rc::new(Template::new(&route, &target, &self.context.signatures));
+        let target = Rc::new(target);
         match self.subscribers.get_mut(&id) {
             Some(subscriber) => {
                 subscriber.rate.set(route.subscription.spec.limits.rate);

@@ -8,8 +8,10 @@ use posthorn_domain::guard::Scheme;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
-use super::connect::{H1, H2, Opened, open};
+use super::connect::{Opened, open};
 use super::error::{Fault, Phase, SendError};
+use super::h1::H1;
+use super::h2::H2;
 use super::pool::{Pool, PoolConfig};
 use super::target::Target;
 
@@ -17,6 +19,8 @@ use super::target::Target;
 const FREELY: usize = 64;
 /// How long a request waits for a connection to come free before another one is made, in a pool that has many.
 const PATIENCE: Duration = Duration::from_millis(5);
+/// A connection that was idle for this long is looked at thoroughly before it is used.
+const LONG_IDLE: Duration = Duration::from_millis(10);
 
 pub(super) struct Endpoint {
     /// Last in, first out, so that few stay warm and the rest age out. With the time since when each is idle.
@@ -44,6 +48,14 @@ pub(super) struct Endpoint {
 pub(super) enum Lease<'a> {
     H1 { connection: H1, reused: bool, _permit: SemaphorePermit<'a> },
     H2 { connection: Rc<H2>, reused: bool, _permit: SemaphorePermit<'a> },
+}
+
+impl Lease<'_> {
+    /// Whether the connection served before.
+    pub(super) fn is_reused(&self) -> bool {
+        let (Self::H1 { reused, .. } | Self::H2 { reused, .. }) = self;
+        *reused
+    }
 }
 
 impl Endpoint {
@@ -97,11 +109,9 @@ impl Endpoint {
         }
     }
 
-    /// Back to the idle ones, when it can be used again.
+    /// Back to the idle ones.
     pub(super) fn give_back(&self, connection: H1, pool: &Pool) {
-        if connection.sender.is_ready() && !connection.sender.is_closed() {
-            self.idle.borrow_mut().push((connection, pool.clock.now()));
-        }
+        self.idle.borrow_mut().push((connection, pool.clock.now()));
     }
 
     /// Drops what is closed, idle for too long or too old. Whether anything is left.
@@ -109,7 +119,7 @@ impl Endpoint {
         let now = pool.clock.now();
         let young = |since| now.since(since) < pool.config.max_age;
         let mut idle = self.idle.borrow_mut();
-        idle.retain(|(h1, at)| !h1.sender.is_closed() && now.since(*at) < pool.config.idle_timeout && young(h1.since));
+        idle.retain_mut(|(h1, at)| now.since(*at) < pool.config.idle_timeout && young(h1.since) && h1.stream.is_quiet(true));
         let mut shared = self.shared.borrow_mut();
         if shared.as_ref().is_some_and(|h2| h2.sender.is_closed() || !young(h2.since)) {
             *shared = None;
@@ -134,10 +144,14 @@ impl Endpoint {
     fn pop(&self, pool: &Pool, target: &Target) -> Option<H1> {
         let now = pool.clock.now();
         let mut idle = self.idle.borrow_mut();
-        while let Some((connection, at)) = idle.pop() {
-            let in_time = now.since(at) < pool.config.idle_timeout && now.since(connection.since) < pool.config.max_age;
-            let usable = connection.sender.is_ready() && !connection.sender.is_closed();
-            if in_time && usable && pool.guard().check_connect(connection.peer, target.key.scheme).is_ok() {
+        while let Some((mut connection, at)) = idle.pop() {
+            let idle_for = now.since(at);
+            let in_time = idle_for < pool.config.idle_timeout && now.since(connection.since) < pool.config.max_age;
+            // What has just served was looked at by the runtime a moment ago.
+            if in_time
+                && connection.stream.is_quiet(idle_for >= LONG_IDLE)
+                && pool.guard().check_connect(connection.peer, target.key.scheme).is_ok()
+            {
                 return Some(connection);
             }
         }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::HashMap;
-use http::HeaderMap;
 use posthorn_domain::clock::Clock;
 use posthorn_domain::guard::Guard;
 use rustls::ClientConfig;
@@ -14,7 +13,8 @@ use rustls::ClientConfig;
 use super::body::Pieces;
 use super::endpoint::Endpoint;
 use super::error::{Phase, SendError};
-use super::exchange;
+use super::exchange::{self, Outgoing};
+use super::head::Head;
 use super::reply::Reply;
 use super::resolver::Resolver;
 use super::target::{Key, Target};
@@ -50,7 +50,16 @@ pub struct Pool {
     endpoints: RefCell<HashMap<Arc<Key>, Rc<Endpoint>>>,
     /// Connections that endpoints may use, over all of them.
     granted: Rc<Cell<usize>>,
+    /// Where answers are read to.
+    pub(super) scratch: RefCell<Box<[u8]>>,
+    /// Memory of heads that were sent.
+    heads: RefCell<Vec<Head>>,
 }
+
+/// Bytes of an answer that are read at once.
+const SCRATCH: usize = 16 << 10;
+/// Heads whose memory is kept.
+const MAX_HEADS: usize = 256;
 
 impl Default for PoolConfig {
     fn default() -> Self {
@@ -82,24 +91,32 @@ impl Pool {
             guard: RefCell::new(guard),
             endpoints: RefCell::default(),
             granted: Rc::default(),
+            scratch: RefCell::new(vec![0; SCRATCH].into()),
+            heads: RefCell::default(),
         });
         tokio::task::spawn_local(sweep_until_dropped(Rc::downgrade(&pool), config.idle_timeout));
         pool
     }
 
-    /// POSTs `body` to `target`. All of it (queue, DNS, connect, TLS, request, answer to its last byte or to the limit)
+    /// A head that begins as `base`, in memory that was used before.
+    pub fn head(&self, base: &Head) -> Head {
+        let mut head = self.heads.borrow_mut().pop().unwrap_or_default();
+        head.restart(base);
+        head
+    }
+
+    /// Sends `head` and `body` to `target`. All of it (queue, DNS, connect, TLS, request, answer to its last byte or to the limit)
     /// has to be done within `deadline`, measured by the runtime's timer. Safe to drop at any point.
     ///
     /// # Errors
     /// [`SendError`] when there was no complete answer; an answer of any status is `Ok`.
-    pub async fn send(&self, target: &Target, headers: HeaderMap, body: Pieces, deadline: Duration) -> Result<Reply, SendError> {
+    pub async fn send(&self, target: &Target, mut head: Head, body: Pieces, deadline: Duration) -> Result<Reply, SendError> {
         let phase = Rc::new(Cell::new(Phase::Queue));
         let endpoint = self.endpoint(target);
-        let exchange = exchange::run(self, &endpoint, target, headers, body, &phase);
-        match tokio::time::timeout(deadline, exchange).await {
-            Ok(result) => result,
-            Err(_) => Err(SendError::timeout(phase.get())),
-        }
+        let request = Outgoing { target, head: &mut head, body: &body };
+        let result = tokio::time::timeout(deadline, exchange::run(self, &endpoint, request, &phase)).await;
+        self.keep_head(head);
+        result.unwrap_or_else(|_| Err(SendError::timeout(phase.get())))
     }
 
     /// Puts another guard in force, for new connections and for kept ones.
@@ -118,6 +135,13 @@ impl Pool {
 
     pub(super) fn with_alpn(&self, config: &ClientConfig) -> Arc<ClientConfig> {
         with_alpn(config, self.config.h2)
+    }
+
+    fn keep_head(&self, head: Head) {
+        let mut heads = self.heads.borrow_mut();
+        if heads.len() < MAX_HEADS && head.is_small() {
+            heads.push(head);
+        }
     }
 
     fn endpoint(&self, target: &Target) -> Rc<Endpoint> {

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::uri::{PathAndQuery, Uri};
-use http::{HeaderMap, HeaderValue, header};
 use posthorn_domain::guard::{Scheme, TargetUrl};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -18,9 +17,11 @@ pub struct Target {
     pub(super) literal: Option<IpAddr>,
     pub(super) server_name: Option<ServerName<'static>>,
     pub(super) tls: Option<TlsIdentity>,
-    origin: Uri,
-    absolute: Uri,
-    host_header: HeaderValue,
+    /// As HTTP/2 names it.
+    pub(super) absolute: Uri,
+    /// As HTTP/1.1 names it.
+    pub(super) path: PathAndQuery,
+    pub(super) authority: String,
 }
 
 /// What connections may be shared by.
@@ -87,48 +88,12 @@ impl Target {
         let identity = tls.as_ref().map(|tls| tls.name.to_string()).unwrap_or_default();
         Ok(Self {
             absolute: absolute.map_err(|error| invalid(&error))?,
-            origin: Uri::from(path),
-            host_header: HeaderValue::from_str(authority).map_err(|error| invalid(&error))?,
+            path,
+            authority: authority.to_owned(),
             key: Arc::new(Key { scheme: url.scheme(), host, port: url.port(), identity, destination: destination.to_owned() }),
             literal,
             server_name,
             tls,
         })
-    }
-
-    /// The URI and the headers as HTTP/1.1 (`Host`, path only) or HTTP/2 (no `Host`, all in the URI) has them. Framing
-    /// is hyper's own, so headers that could contradict it are taken out.
-    pub(super) fn fit(&self, headers: &mut HeaderMap, h2: bool) -> Uri {
-        for name in [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION, header::UPGRADE] {
-            headers.remove(name);
-        }
-        if h2 {
-            headers.remove(header::HOST);
-            return self.absolute.clone();
-        }
-        headers.insert(header::HOST, self.host_header.clone());
-        self.origin.clone()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn fitted(url: &str, query: &[(&str, &str)], h2: bool) -> (String, Option<String>) {
-        let query: Vec<_> = query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let target = Target::new(&TargetUrl::parse(url).unwrap(), &query, "", None).unwrap();
-        let mut headers = HeaderMap::from_iter([(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))]);
-        let uri = target.fit(&mut headers, h2).to_string();
-        assert!(!headers.contains_key(header::TRANSFER_ENCODING));
-        (uri, headers.get(header::HOST).map(|host| host.to_str().unwrap().to_owned()))
-    }
-
-    #[test]
-    fn requests_name_path_query_and_host() {
-        let [plain, own] = ["https://Hook.Example/a?b=c", "http://[::1]:8080"];
-        assert_eq!(fitted(plain, &[("d e", "&")], false), ("/a?b=c&d+e=%26".into(), Some("hook.example".into())));
-        assert_eq!(fitted(plain, &[], true), ("https://hook.example/a?b=c".into(), None));
-        assert_eq!(fitted(own, &[], false), ("/".into(), Some("[::1]:8080".into())));
     }
 }
