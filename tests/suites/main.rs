@@ -10,6 +10,7 @@ mod damage;
 mod deliveries;
 mod egress;
 mod endpoints;
+mod filtered;
 mod fuzz;
 mod grpc;
 mod kit;
