@@ -1,14 +1,67 @@
-//! The index of filters at 10 to 1,000,000 subscriptions: memory for each, the time to make it, one change, one event.
+//! The index of filters at 10 to 1,000,000 subscriptions: memory for each, the time to make it, one change, one event. Then a node's
+//! whole table of 100,000 subscriptions: made from its resources, and one change.
 
+use std::collections::BTreeMap;
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::Duration;
 
-use posthorn_bench::route::{added, demands, event, routed};
-use posthorn_dataplane::route::Editor;
+use posthorn_bench::route::{added, demands, event, routed, written};
+use posthorn_dataplane::route::{Builder, Editor, Table};
 use posthorn_domain::clock::Clock;
+use posthorn_domain::ids::SubscriptionId;
+use posthorn_domain::signing::generate_hmac;
+use posthorn_domain::snapshot::{Delta, Resource, ResourceKey};
+use posthorn_storage::log::behaviour::Told;
+use posthorn_storage::log::segments::{Config, SegmentLog};
+use serde_json::json;
 
 fn main() {
     let clock = Clock::system();
+    indices(&clock);
+    table(&clock, 100_000);
+}
+
+fn table(clock: &Clock, all: usize) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (log, _) = SegmentLog::open(folder.path(), Config::default(), Arc::new(Told::default())).expect("the log opens");
+    let mut builder = Builder::new(Arc::new(log));
+    let secret = generate_hmac();
+    let resource = |n: usize| {
+        let id = SubscriptionId::make();
+        let document = json!({
+            "id": id, "filters": written(n), "endpoint": {"url": "https://hooks.example.com/"},
+            "signing": [{"scheme": "standard-webhooks", "secret": secret}],
+        });
+        (ResourceKey::subscription(id), Resource { revision: 1, incarnation: 1, document, secrets: BTreeMap::new() })
+    };
+    let mut apply = |base: &Table, changed| {
+        let delta = Delta { revision: base.revision + 1, changed, removed: Vec::new() };
+        let began = clock.instant();
+        let applied = builder.apply(base, &delta);
+        assert!(applied.nacks.is_empty());
+        (applied.table, began.elapsed())
+    };
+    let start = resident();
+    let resources = (0..all).map(resource).collect();
+    let held = resident();
+    let (mut table, made) = apply(&Table::default(), resources);
+    let each = resident().saturating_sub(held) / all;
+    let changes = 1_000;
+    let mut spent = Duration::ZERO;
+    for n in 0..changes {
+        let (next, took) = apply(&table, BTreeMap::from([resource(all + n)]));
+        spent += took;
+        table = next;
+    }
+    let change = spent / u32::try_from(changes).expect("a small number");
+    println!(
+        "\nA table of {all} subscriptions: {made:.1?} from resources of {} B each, {each} B each more, {change:.1?} a change.",
+        held.saturating_sub(start) / all
+    );
+}
+
+fn indices(clock: &Clock) {
     println!("| subscriptions | filters, B each | index, B each | all made | one change | one event |");
     println!("|---:|---:|---:|---:|---:|---:|");
     for all in [10, 1_000, 100_000, 1_000_000] {
