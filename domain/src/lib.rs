@@ -10,6 +10,7 @@ pub mod event;
 pub mod fields;
 pub mod filter;
 pub mod guard;
+pub mod hops;
 pub mod ids;
 pub mod json;
 pub mod names;

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use posthorn_domain::cloudevents::{BATCH_TYPE, encode_header_value, structured_parts};
 use posthorn_domain::event::Event;
+use posthorn_domain::hops::{DELIVERY_HEADER, HOPS, HOPS_HEADER};
 use posthorn_domain::ids::{DeliveryId, MessageId};
 use posthorn_domain::resource::{Auth, Endpoint, Format};
 use posthorn_domain::signing::signature_header;
@@ -19,7 +20,7 @@ static AGENT: HeaderValue = HeaderValue::from_static(concat!("posthorn/", env!("
 const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
 const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
 const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
-const DELIVERY: HeaderName = HeaderName::from_static("posthorn-delivery");
+const DELIVERY: HeaderName = HeaderName::from_static(DELIVERY_HEADER);
 const ATTEMPT: HeaderName = HeaderName::from_static("posthorn-attempt");
 const REPLAY: HeaderName = HeaderName::from_static("posthorn-replay");
 const SPECVERSION: HeaderName = HeaderName::from_static("ce-specversion");
@@ -118,6 +119,9 @@ fn event_headers(event: &Event, format: Format, headers: &mut HeaderMap) {
         headers.insert(CONTENT_TYPE, value);
     }
     if format == Format::Data {
+        if let Some(Ok(hops)) = event.get(HOPS).map(HeaderValue::try_from) {
+            headers.insert(HeaderName::from_static(HOPS_HEADER), hops);
+        }
         return;
     }
     headers.insert(SPECVERSION, HeaderValue::from_static("1.0"));

@@ -14,7 +14,7 @@ thread_local! {
 /// Hands the record's event on this topic to `use_it`. With `data`, its JSON data is parsed first, with this thread's parser;
 /// ask for it only when a filter looks at the data, and then once for all of them.
 pub fn look<R>(topic: &str, record: &Record, data: bool, mut use_it: impl FnMut(&View<'_>) -> R) -> R {
-    let view = View::new(topic, &record.event);
+    let view = record.view(topic);
     if !data || record.event.data_kind() != DataKind::Json {
         return use_it(&view);
     }

@@ -22,6 +22,7 @@ mod program;
 mod regexp;
 mod sql;
 mod steps;
+pub mod typecheck;
 mod view;
 
 use std::sync::Arc;

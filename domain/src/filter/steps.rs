@@ -2,7 +2,7 @@
 //! long; so every operation takes steps, and when they are used up evaluation ends with an error.
 
 /// Steps of each evaluation; a step takes some nanoseconds.
-const BASE: u64 = 200_000;
+const BASE: u64 = 100_000;
 /// Further ones for each node of the data, so that one pass over it always fits.
 const PER_NODE: u64 = 16;
 /// Bytes that are copied or compared in one step.

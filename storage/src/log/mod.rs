@@ -7,6 +7,7 @@
 #[doc(hidden)]
 pub mod behaviour;
 pub mod segments;
+mod relay;
 mod types;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use posthorn_domain::qos::Durability;
 use posthorn_domain::record::{Record, RouteHint, Stored};
 use posthorn_domain::time::Time;
 
+pub use relay::relay;
 pub use types::{Appending, Bounds, Damage, Gap, GapReason, Health, LogError, Page, TopicSettings};
 
 /// All topics' logs.

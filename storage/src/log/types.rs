@@ -9,7 +9,8 @@ use std::task::{Context, Poll};
 use posthorn_domain::names::TopicName;
 use posthorn_domain::record::Stored;
 use posthorn_domain::units::{Dur, Size};
-use tokio::sync::oneshot;
+
+use super::relay::Flush;
 
 /// What a topic's log is opened with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,7 +176,7 @@ pub struct Appending(State);
 #[derive(Debug)]
 enum State {
     Known(Result<u64, LogError>),
-    Waiting(oneshot::Receiver<Result<u64, LogError>>),
+    Waiting { flush: Arc<Flush>, ticket: Option<usize>, offset: u64 },
 }
 
 impl Appending {
@@ -184,9 +185,9 @@ impl Appending {
         Self(State::Known(result))
     }
 
-    /// Decided by the other half; dropping that means [`LogError::Closed`].
-    pub fn waiting(receiver: oneshot::Receiver<Result<u64, LogError>>) -> Self {
-        Self(State::Waiting(receiver))
+    /// The record has this offset if the flush succeeds.
+    pub(super) fn waiting(flush: Arc<Flush>, offset: u64) -> Self {
+        Self(State::Waiting { flush, ticket: None, offset })
     }
 }
 
@@ -196,7 +197,10 @@ impl Future for Appending {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
             State::Known(result) => Poll::Ready(result.clone()),
-            State::Waiting(receiver) => Pin::new(receiver).poll(context).map(|answer| answer.unwrap_or(Err(LogError::Closed))),
+            State::Waiting { flush, ticket, offset } => {
+                let offset = *offset;
+                flush.poll(ticket, context).map_ok(|()| offset)
+            }
         }
     }
 }

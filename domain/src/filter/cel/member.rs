@@ -181,23 +181,29 @@ impl<'a> Parser<'a> {
         if let Some(quantifier) = names::quantifier(name) {
             return self.quantified(of, quantifier);
         }
-        let open = self.expect("(")?;
-        let (mut arguments, end) = self.several(open, ")", Self::expression)?;
-        let span = of.span.to(end);
-        if name == "matches" && arguments.len() == 1 {
-            let pattern = literal_text(&arguments[0])?;
-            return self.budget.node(span, ExprKind::Matches(Box::new(of), pattern));
-        }
-        let Some((function, takes)) = names::method(name) else {
+        let method = names::method(name);
+        if method.is_none() && name != "matches" {
             let shown: String = name.chars().take(40).collect();
             let more = if matches!(name, "map" | "filter") { "; map and filter are left out" } else { "" };
             return Err(Unfit::new(at.start as usize, format!("there is no method `{shown}`; {METHODS} are{more}")));
-        };
+        }
+        let open = self.expect("(")?;
+        let (mut arguments, end) = self.several(open, ")", Self::expression)?;
+        let span = of.span.to(end);
+        let takes = method.map_or(1, |(_, takes)| takes);
         if arguments.len() != takes {
             return Err(Unfit::new(at.start as usize, format!("`{name}` takes {takes} arguments, not {}", arguments.len())));
         }
-        arguments.insert(0, of);
-        self.budget.node(span, ExprKind::Call(function, arguments))
+        match method {
+            None => {
+                let pattern = literal_text(&arguments[0])?;
+                self.budget.node(span, ExprKind::Matches(Box::new(of), pattern))
+            }
+            Some((function, _)) => {
+                arguments.insert(0, of);
+                self.budget.node(span, ExprKind::Call(function, arguments))
+            }
+        }
     }
 
     /// `of.all(variable, predicate)` and its like.

@@ -61,7 +61,7 @@ fn attributes_and_places_are_read() {
         "data['0'] == 'zero'",
         "data.big == 9007199254740993",
         "data['null'] == null && data.t",
-        "size(data) == 12 && size(event) == 9 && data.s.size() == 5 && size(data.list) == 3 && size(b'ab') == 2",
+        "size(data) == 11 && size(event) == 9 && data.s.size() == 5 && size(data.list) == 3 && size(b'ab') == 2",
         "has(data.n) && !has(data.x) && has(data.map.a) && !has(data.map.x)",
         "has(event.time) && !has(event.subject)",
         "'time' in event && !('subject' in event) && 'a' in data.map && !('x' in data.map)",
@@ -238,6 +238,9 @@ fn bombs_are_refused_or_run_out_of_steps() {
         deep("[1].all(x,", ")", 40),
     ] {
         assert!(Program::cel(&source).is_err(), "{}", &source[..20]);
+    }
+    for source in [format!("[1][0]{}", ".a".repeat(250)), format!("1{} == 0", " + 1".repeat(120)), format!("[1]{}", "[0]".repeat(120))] {
+        assert!(!on(&source, Some(DATA), |program, view| program.holds(view)), "deep to the left: {}", &source[..20]);
     }
     let nested = format!("{}true{}", "data.list.all(x, ".repeat(12), ")".repeat(12));
     fails(&nested.replace("data.list", "[1,2,3,4,5,6,7,8,9,10]"), FaultKind::Generic);

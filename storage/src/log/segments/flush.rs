@@ -12,10 +12,11 @@ use posthorn_domain::record::Stored;
 use super::disk::DiskFile;
 use super::frame::{self, Head, SegmentHead};
 use super::index;
-use super::partition::{Entry, Partition};
+use super::partition::{Batch, Entry, Partition};
 use super::segment::{self, Segment};
 use super::shared::{Shared, is_full};
 use crate::log::LogError;
+use crate::log::relay::Answer;
 
 /// Larger buffers are given back after use.
 const KEPT_BUFFER: usize = 4 << 20;
@@ -26,7 +27,7 @@ pub(super) fn run(shared: &Shared) {
     while let Some(partition) = shared.next() {
         if catch_unwind(AssertUnwindSafe(|| partition.flush(&mut buffer))).is_err() {
             let error = shared.poison(&partition.dir, "a thread that writes has panicked");
-            partition.fail(Vec::new(), &error);
+            partition.fail(Batch::default(), &error);
             partition.reschedule();
         }
         if buffer.capacity() > KEPT_BUFFER {
@@ -38,12 +39,12 @@ pub(super) fn run(shared: &Shared) {
 impl Partition {
     fn flush(self: &Arc<Self>, buffer: &mut Vec<u8>) {
         let writing = self.writing.lock();
-        let mut entries = std::mem::take(&mut self.pending.lock().entries);
-        let bytes: usize = entries.iter().map(|entry| entry.stored.record.encoded_len()).sum();
-        if !entries.is_empty()
-            && let Err(error) = self.keep(&mut entries, buffer)
+        let mut batch = std::mem::take(&mut self.pending.lock().batch);
+        let bytes: usize = batch.entries.iter().map(|entry| entry.stored.record.encoded_len()).sum();
+        if !batch.entries.is_empty()
+            && let Err(error) = self.keep(&mut batch, buffer)
         {
-            self.fail(entries, &error);
+            self.fail(batch, &error);
         }
         self.shared.pending.fetch_sub(bytes, Ordering::AcqRel);
         drop(writing);
@@ -53,19 +54,20 @@ impl Partition {
     /// Back to the queue if more has gathered, so that nobody waits for an answer in vain.
     fn reschedule(self: &Arc<Self>) {
         let mut pending = self.pending.lock();
-        pending.scheduled = !pending.entries.is_empty();
+        pending.scheduled = !pending.batch.entries.is_empty();
         if pending.scheduled {
             self.shared.schedule(self.clone());
         }
     }
 
-    fn keep(&self, entries: &mut [Entry], buffer: &mut Vec<u8>) -> Result<(), LogError> {
+    fn keep(&self, batch: &mut Batch, buffer: &mut Vec<u8>) -> Result<(), LogError> {
         if let Some(error) = self.shared.refusal() {
             return Err(error);
         }
         if self.removed.load(Ordering::Acquire) {
             return Err(LogError::Removed);
         }
+        let entries = &batch.entries;
         let heads = self.encode(entries, buffer);
         let segment = self.writable(buffer.len() as u64)?;
         let path = segment::path(&self.dir, segment.base);
@@ -79,11 +81,11 @@ impl Partition {
         self.shared.set_well();
         let synced = entries.iter().position(|entry| entry.durability == Durability::Sync).unwrap_or(entries.len());
         self.publish(&entries[..synced]);
-        answer(entries, |entry| entry.durability != Durability::Sync);
+        answer(batch.written.take());
         if synced < entries.len() {
             file.sync_data().map_err(|error| self.shared.poison(&path, &error.to_string()))?;
             self.publish(&entries[synced..]);
-            answer(entries, |_| true);
+            answer(batch.synced.take());
         }
         Ok(())
     }
@@ -180,31 +182,22 @@ impl Partition {
         self.shared.sink.durable(&self.topic.name, self.number, records);
     }
 
-    /// Refuses `entries` and what gathered behind them: their offsets go to what is written next.
-    pub(super) fn fail(&self, mut entries: Vec<Entry>, error: &LogError) {
+    /// Refuses the batch and what gathered behind it: their offsets go to what is written next.
+    pub(super) fn fail(&self, batch: Batch, error: &LogError) {
         let mut pending = self.pending.lock();
-        let gathered = std::mem::take(&mut pending.entries);
+        let gathered = std::mem::take(&mut pending.batch);
         pending.next = self.segments.read().last().map_or(0, |segment| segment.end());
         drop(pending);
-        let bytes = gathered.iter().map(|entry| entry.stored.record.encoded_len()).sum();
+        let bytes = gathered.entries.iter().map(|entry| entry.stored.record.encoded_len()).sum();
         self.shared.pending.fetch_sub(bytes, Ordering::AcqRel);
-        entries.extend(gathered);
-        for entry in &mut entries {
-            if let Some(answer) = entry.answer.take() {
-                // Whoever asked may be gone.
-                drop(answer.send(Err(error.clone())));
-            }
+        for answer in [batch.written, batch.synced, gathered.written, gathered.synced].into_iter().flatten() {
+            answer.give(Err(error.clone()));
         }
     }
 }
 
-fn answer(entries: &mut [Entry], due: impl Fn(&Entry) -> bool) {
-    for entry in entries {
-        if due(entry)
-            && let Some(answer) = entry.answer.take()
-        {
-            // Whoever asked may be gone; the record is kept all the same.
-            drop(answer.send(Ok(entry.stored.offset)));
-        }
+fn answer(waiting: Option<Answer>) {
+    if let Some(answer) = waiting {
+        answer.give(Ok(()));
     }
 }

@@ -8,10 +8,10 @@ use parking_lot::{Mutex, RwLock};
 use posthorn_domain::names::TopicName;
 use posthorn_domain::qos::Durability;
 use posthorn_domain::record::{Record, RouteHint, Stored};
-use tokio::sync::oneshot;
 
 use super::segment::Segment;
 use super::shared::{METRIC_DAMAGE, Shared};
+use crate::log::relay::Answer;
 use crate::log::{Appending, Bounds, Damage, Gap, GapReason, LogError, TopicSettings};
 
 /// What the partitions of a topic share.
@@ -45,16 +45,25 @@ pub(super) struct Partition {
 
 #[derive(Default)]
 pub(super) struct Pending {
-    pub(super) entries: Vec<Entry>,
+    pub(super) batch: Batch,
     /// The offset that the next entry is to have.
     pub(super) next: u64,
     pub(super) scheduled: bool,
 }
 
+/// What one flush takes.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub(super) entries: Vec<Entry>,
+    /// For those who wait until it is written.
+    pub(super) written: Option<Answer>,
+    /// For those who wait until it is on the disk.
+    pub(super) synced: Option<Answer>,
+}
+
 pub(super) struct Entry {
     pub(super) stored: Arc<Stored>,
     pub(super) durability: Durability,
-    pub(super) answer: Option<oneshot::Sender<Result<u64, LogError>>>,
 }
 
 impl Partition {
@@ -107,13 +116,13 @@ impl Partition {
         }
         let offset = pending.next;
         pending.next += 1;
-        let (answer, appending) = if durability == Durability::None {
-            (None, Appending::known(Ok(offset)))
-        } else {
-            let (sender, receiver) = oneshot::channel();
-            (Some(sender), Appending::waiting(receiver))
+        let batch = &mut pending.batch;
+        let appending = match durability {
+            Durability::None => Appending::known(Ok(offset)),
+            Durability::Log => Appending::waiting(batch.written.get_or_insert_default().flush(), offset),
+            Durability::Sync => Appending::waiting(batch.synced.get_or_insert_default().flush(), offset),
         };
-        pending.entries.push(Entry { stored: Arc::new(Stored { offset, record, hint }), durability, answer });
+        batch.entries.push(Entry { stored: Arc::new(Stored { offset, record, hint }), durability });
         if !pending.scheduled {
             pending.scheduled = true;
             self.shared.schedule(self.clone());

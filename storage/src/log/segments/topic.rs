@@ -10,7 +10,7 @@ use posthorn_domain::qos::Durability;
 use posthorn_domain::record::{Record, RouteHint};
 use posthorn_domain::time::Time;
 
-use super::partition::{Partition, TopicInfo};
+use super::partition::{Batch, Partition, TopicInfo};
 use super::segment;
 use super::shared::Shared;
 use crate::log::{Appending, Bounds, LogError, Page, TopicLog, TopicSettings};
@@ -84,7 +84,7 @@ impl SegmentTopic {
         for partition in self.partitions.read().iter() {
             let _writing = partition.writing.lock();
             partition.removed.store(true, Ordering::Release);
-            partition.fail(Vec::new(), &LogError::Removed);
+            partition.fail(Batch::default(), &LogError::Removed);
             for segment in partition.segments.read().iter() {
                 self.shared.forget(segment.id);
             }

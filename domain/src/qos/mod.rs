@@ -1,4 +1,8 @@
-//! Quality-of-service settings (DESIGN §5) and how "the strongest wins" is decided for each.
+//! Quality-of-service settings (DESIGN §5); [`resolve`] decides between those who set them.
+
+mod resolve;
+
+pub use resolve::{Decided, Origin, Parties, Resolved, Shown, resolve};
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
