@@ -38,7 +38,7 @@ fn table(all: usize) {
         let began = processor();
         let applied = builder.apply(base, &delta);
         assert!(applied.nacks.is_empty());
-        (applied.table, (processor() - began))
+        (applied.table, processor() - began)
     };
     let (mut table, made) = apply(&Table::default(), (0..all).map(resource).collect());
     let changes = 1_000;
