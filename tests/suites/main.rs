@@ -12,6 +12,7 @@ mod deliveries;
 mod egress;
 mod endpoints;
 mod explain;
+mod filtered;
 mod filters;
 mod fuzz;
 mod grpc;
