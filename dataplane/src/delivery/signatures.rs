@@ -98,12 +98,7 @@ impl Signatures {
         key.sign_into(signed.message, signed.seconds, signed.body, out);
         recent.put(
             place,
-            Made {
-                _record: Arc::downgrade(stored),
-                message: signed.message.into(),
-                seconds: signed.seconds,
-                entry: out[start..].into(),
-            },
+            Made { _record: Arc::downgrade(stored), message: signed.message.into(), seconds: signed.seconds, entry: out[start..].into() },
         );
     }
 }
