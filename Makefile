@@ -1,9 +1,9 @@
 # Everything a developer runs by hand. `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo build test fmt lint load bench fuzz deny
+.PHONY: help bootstrap demo build test fmt lint load load-full bench fuzz deny
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 bootstrap: ## Check (and on Debian install) what building needs
 	@scripts/bootstrap.sh
@@ -25,17 +25,23 @@ fmt: ## Check the format
 lint: ## Clippy, warnings are errors
 	cargo clippy --workspace --all-targets -- -D warnings
 
-load: bootstrap ## Measure against the bare forwarders (about 5 minutes); writes load-tests/RESULTS.md
+load: bootstrap ## Measure against the bare forwarders in up to 5 minutes (SCENARIOS="fan-out-1 …" for some); writes load-tests/RESULTS.md
 	cargo build --release --package posthorn --package posthorn-load
-	cargo run --quiet --release --package posthorn-load -- compare --out load-tests/RESULTS.md
+	cargo run --quiet --release --package posthorn-load -- run --minutes 5 $(SCENARIOS)
 
-bench: bootstrap ## Micro-benchmarks of the hot path
+load-full: bootstrap ## The same with all scenarios, more rounds and longer loads, in up to 40 minutes
+	cargo build --release --package posthorn --package posthorn-load
+	cargo run --quiet --release --package posthorn-load -- run --full --minutes 40 $(SCENARIOS)
+
+bench: ## Micro-benchmarks of the hot path: times, and instruction counts against the kept ones (bench/INSTRUCTIONS.md)
+	@scripts/bootstrap.sh valgrind
 	cargo bench --package posthorn-bench
+	bench/instructions.sh
 
 fuzz: ## How fuzzing works here
 	@echo "Corpora, seeded mutations and property tests run in 'make test'."
 	@echo "Longer: PROPTEST_CASES=100000 cargo test --workspace; or with cargo-fuzz, on stable:"
-	@echo "  cargo fuzz run -s none {decode,tape,frame}   (fuzz/README.md)"
+	@echo "  cargo fuzz run -s none {decode,tape,frame,filter}   (fuzz/README.md)"
 
 deny: ## Bans, licences and sources, with cargo-deny where it is installed
 	cargo deny --config .deny.toml check bans licenses sources

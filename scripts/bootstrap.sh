@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Puts in place what building Posthorn needs, and nothing else: a C compiler (for ring and mimalloc), make, and a Rust
-# toolchain at least as new as `rust-version` in Cargo.toml. Does nothing when all of it is there.
+# toolchain at least as new as `rust-version` in Cargo.toml; and the tools that are named as arguments (`valgrind`). Does nothing
+# when all of it is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -9,6 +10,9 @@ say() { printf 'bootstrap: %s\n' "$*" >&2; }
 missing=()
 command -v cc >/dev/null || missing+=(gcc libc6-dev)
 command -v make >/dev/null || missing+=(make)
+for tool in "$@"; do
+    command -v "$tool" >/dev/null || missing+=("$tool")
+done
 
 if ((${#missing[@]})); then
     if ! command -v apt-get >/dev/null; then

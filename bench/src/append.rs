@@ -6,12 +6,13 @@ use futures_util::future::join_all;
 use posthorn_domain::names::TopicName;
 use posthorn_domain::qos::Durability;
 use posthorn_domain::record::Stored;
-use posthorn_storage::log::segments::{Config, SegmentLog};
+use posthorn_storage::log::segments::{Config, SegmentLog, fuzz};
 use posthorn_storage::log::{Log as _, TailSink, TopicSettings};
 
 use crate::{Operation, inputs};
 
 const TOGETHER: usize = 64;
+const IN_A_FRAME: usize = 10;
 
 /// Acknowledged once the operating system has them.
 pub(crate) fn log() -> Operation {
@@ -21,6 +22,16 @@ pub(crate) fn log() -> Operation {
 /// Acknowledged once the disk has them.
 pub(crate) fn sync() -> Operation {
     append(Durability::Sync)
+}
+
+/// The bytes of one frame of ten records, checksums included, without a disk.
+pub(crate) fn frame() -> Operation {
+    let records: Vec<_> = inputs().into_iter().take(IN_A_FRAME).map(|input| input.record).collect();
+    let mut out = Vec::new();
+    Box::new(move || {
+        out.clear();
+        assert_eq!(fuzz::encode(&mut out, &records) as usize, IN_A_FRAME);
+    })
 }
 
 struct Nobody;

@@ -64,6 +64,7 @@ fn input(line: &str, schemas: &HashMap<&str, Arc<CompiledSchema>>) -> Option<Inp
         expires_at: None,
         durability: Durability::Log,
         dead_letter: DeadLetter::Allow,
+        direction: posthorn_domain::direction::Direction::Incoming,
     };
     Some(Input { structured, headers, event, record, schema })
 }

@@ -3,8 +3,10 @@
 
 mod append;
 mod codec;
+mod filter;
 mod inputs;
-mod route;
+pub mod route;
+mod settle;
 
 pub use inputs::{Input, inputs};
 
@@ -19,14 +21,23 @@ const OPERATIONS: &[(&str, Make)] = &[
     ("decode_batch_10", codec::decode_batch),
     ("parse", codec::parse),
     ("validate", codec::validate),
-    ("route_10", || route::exact(10)),
-    ("route_1000", || route::exact(1_000)),
-    ("route_10000", || route::exact(10_000)),
-    ("route_prefix_1000", || route::prefix(1_000)),
+    ("route_10_x100", || route::hundred(10)),
+    ("route_1000_x100", || route::hundred(1_000)),
+    ("route_100000_x100", || route::hundred(100_000)),
+    ("route_1000000_x100", || route::hundred(1_000_000)),
+    ("filter_exact_5", filter::exact),
+    ("filter_sql_5", filter::sql),
+    ("filter_cel_5", filter::cel),
+    ("filter_data_3", filter::data),
+    ("compile_sql_5", filter::compile_sql),
+    ("compile_cel_5", filter::compile_cel),
+    ("type_check_cel_5", filter::type_check_cel),
     ("sign_hmac", codec::sign_hmac),
     ("sign_ed25519", codec::sign_ed25519),
     ("encode_structured", codec::encode_structured),
     ("encode_record", codec::encode_record),
+    ("frame_10", append::frame),
+    ("settle_64", settle::settle),
     ("append_log_64", append::log),
     ("append_sync_64", append::sync),
 ];

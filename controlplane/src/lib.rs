@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use posthorn_domain::clock::Clock;
 use posthorn_domain::guard::Guard;
+use posthorn_domain::qos::Durability;
 use posthorn_domain::sealing::SealingKey;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -47,8 +48,20 @@ pub struct Config {
     pub max_body_bytes: usize,
     /// Resources of the configuration file, applied at the start.
     pub declared: Declared,
+    /// What the data planes do where nobody says.
+    pub defaults: Defaults,
     /// The time.
     pub clock: Clock,
+}
+
+/// What the data planes do where neither topic nor schema nor event says, so that what is in force can be told. Data planes on their
+/// own are configured by themselves; give both the same.
+#[derive(Clone, Copy, Debug)]
+pub struct Defaults {
+    /// `ingest.default_durability`.
+    pub durability: Durability,
+    /// `ingest.max_hops`.
+    pub max_hops: u32,
 }
 
 impl Config {
@@ -61,6 +74,7 @@ impl Config {
             debounce: Duration::from_millis(5),
             max_body_bytes: 1 << 20,
             declared: Declared::default(),
+            defaults: Defaults { durability: Durability::Sync, max_hops: 8 },
             clock: Clock::system(),
         }
     }
@@ -98,7 +112,7 @@ impl ControlPlane {
         let identity = store.identity().to_owned();
         let (gone, mut reports) = mpsc::channel(REPORTS);
         let publisher = Publisher::new(identity, registry, config.debounce, config.clock.clone(), gone);
-        let api = Arc::new(Api::new(Arc::new(publisher), store, config.guard, config.clock));
+        let api = Arc::new(Api::new(Arc::new(publisher), store, config.guard, config.clock, config.defaults));
         declared::apply(&api, config.declared).await.map_err(OpenError::Declared)?;
         let disabling = Arc::downgrade(&api);
         tokio::spawn(async move {

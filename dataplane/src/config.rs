@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use posthorn_domain::direction::Direction;
 use posthorn_domain::qos::Durability;
 
 /// Everything.
@@ -67,6 +68,10 @@ pub struct Ingest {
     pub default_durability: Durability,
     /// Ids that are remembered for duplicates; when full the window shortens.
     pub dedup_max_entries: usize,
+    /// Through how many Posthorns an event may have come, where its topic does not say.
+    pub max_hops: u32,
+    /// The direction of events that come through a door that does not tell.
+    pub default_direction: Direction,
 }
 
 /// The log.

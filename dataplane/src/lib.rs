@@ -16,6 +16,7 @@ pub mod config;
 pub mod control;
 pub mod delivery;
 pub mod egress;
+pub mod explain;
 pub mod ingest;
 pub mod read;
 pub mod route;

@@ -19,7 +19,13 @@ async fn start() -> (Node, Channel) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let stop = node.shutdown.clone();
-    tokio::spawn(serve(listener, node.pipeline.clone(), Limits::default(), stop.cancelled_owned()));
+    tokio::spawn(serve(
+        listener,
+        node.pipeline.clone(),
+        Limits::default(),
+        posthorn_domain::clock::Clock::system(),
+        stop.cancelled_owned(),
+    ));
     (node, Channel::from_shared(url).unwrap().connect().await.unwrap())
 }
 
@@ -121,7 +127,7 @@ async fn messages_beyond_the_limit_are_not_read() {
     let mut request = request("orders", "1");
     request.event.as_mut().unwrap().data = Some(Data::TextData("x".repeat(2 << 20)));
     let refused = EventBrokerClient::new(channel).handle_incoming_event(request).await.unwrap_err();
-    assert_eq!(refused.code(), Code::OutOfRange);
+    assert_eq!(refused.code(), Code::ResourceExhausted);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -207,6 +207,7 @@ impl Engine {
             expires_at: ttl.map(|ttl| now.after(ttl)),
             durability: Durability::Log,
             dead_letter: Rule::Allow,
+            direction: posthorn_domain::direction::Direction::Incoming,
         };
         self.table.topics["orders"].log.append(0, record, None, Durability::Log).await.unwrap();
     }

@@ -146,7 +146,21 @@ impl Event {
         if name == "specversion" {
             return Some(Attr { name: "specversion", kind: AttrKind::String, value: "1.0" });
         }
-        self.attrs().find(|attr| attr.name == name)
+        self.find(name.as_bytes())
+    }
+
+    /// Goes from entry to entry by their lengths and reads only the one that is wanted.
+    fn find(&self, name: &[u8]) -> Option<Attr<'_>> {
+        let mut rest = &self.head[..];
+        while let Some((fixed, tail)) = rest.split_first_chunk::<6>() {
+            let name_len = usize::from(fixed[1]);
+            let value_len = u32::from_le_bytes([fixed[2], fixed[3], fixed[4], fixed[5]]) as usize;
+            if tail.get(..name_len)? == name {
+                return split_entry(rest).map(|(attr, _)| attr);
+            }
+            rest = tail.get(name_len + value_len..)?;
+        }
+        None
     }
 
     /// The attribute's canonical string.
@@ -157,6 +171,24 @@ impl Event {
     /// The same event with the attribute set (as a String), replaced if it was there.
     #[must_use]
     pub fn with_attr(&self, name: &str, value: &str) -> Self {
+        self.with_typed(name, AttrKind::String, value)
+    }
+
+    /// The same event with the attribute set (as an Integer), replaced if it was there.
+    #[must_use]
+    pub fn with_integer(&self, name: &str, value: u32) -> Self {
+        self.with_typed(name, AttrKind::Integer, &value.to_string())
+    }
+
+    /// The same event without the attribute, which must not be a required one.
+    #[must_use]
+    pub fn without_attr(&self, name: &str) -> Self {
+        let mut builder = EventBuilder { head: Vec::with_capacity(self.head.len()) };
+        self.attrs().filter(|attr| attr.name != name).for_each(|attr| builder.push(attr.name, attr.kind, attr.value));
+        builder.with_data(self.data_kind, self.data.clone())
+    }
+
+    fn with_typed(&self, name: &str, kind: AttrKind, value: &str) -> Self {
         if self.get(name) == Some(value) {
             return self.clone();
         }
@@ -165,13 +197,13 @@ impl Event {
         for attr in self.attrs() {
             if attr.name == name {
                 found = true;
-                builder.push(name, AttrKind::String, value);
+                builder.push(name, kind, value);
             } else {
                 builder.push(attr.name, attr.kind, attr.value);
             }
         }
         if !found {
-            builder.push(name, AttrKind::String, value);
+            builder.push(name, kind, value);
         }
         builder.with_data(self.data_kind, self.data.clone())
     }
@@ -275,6 +307,8 @@ mod tests {
         let changed = event.with_attr("topic", "orders").with_attr("n", "8");
         assert_eq!(changed.get("topic"), Some("orders"));
         assert_eq!(changed.get("n"), Some("8"));
+        assert_eq!(changed.with_integer("hops", 2).attr("hops").map(|attr| (attr.kind, attr.value)), Some((AttrKind::Integer, "2")));
+        assert_eq!(changed.without_attr("n"), event.without_attr("n").with_attr("topic", "orders"));
         let again = Event::from_parts(changed.head().clone(), changed.data_kind(), changed.data().clone());
         assert_eq!(again, Ok(changed));
     }

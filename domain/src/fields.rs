@@ -238,6 +238,7 @@ macro_rules! from_text {
 from_text!(
     crate::units::Dur,
     crate::names::Name,
+    crate::direction::Direction,
     crate::ids::SubscriptionId,
     crate::qos::Durability,
     crate::qos::DeadLetter,

@@ -5,10 +5,12 @@
 
 pub mod clock;
 pub mod cloudevents;
+pub mod direction;
 pub mod event;
 pub mod fields;
 pub mod filter;
 pub mod guard;
+pub mod hops;
 pub mod ids;
 pub mod json;
 pub mod names;

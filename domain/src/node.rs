@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::direction::Direction;
 use crate::ids::{DeadLetterId, SubscriptionId};
 use crate::time::Time;
 
@@ -55,11 +56,17 @@ pub enum Question {
     RetryDeadLetter {
         /// Which.
         id: DeadLetterId,
+        /// Schemas that a refused event is held to instead, as the attribute `schemas` lists them.
+        #[serde(default)]
+        validate_with: Option<String>,
     },
-    /// Try many again → `{"retried": n}`.
+    /// Try many again → [`Retried`].
     RetryDeadLetters {
         /// Which.
         filter: DeadLetterFilter,
+        /// As for one; then deliveries are passed over.
+        #[serde(default)]
+        validate_with: Option<String>,
     },
     /// Where a subscription stands → [`SubscriptionState`].
     Subscription {
@@ -79,6 +86,28 @@ pub enum Question {
         from: String,
         /// The same; the present end when absent.
         to: Option<String>,
+    },
+    /// Who would get this event if it were published on the topic now → `{"topic", "matches", …}`, or `topic-unknown`.
+    Explain {
+        /// The topic.
+        topic: String,
+        /// A structured CloudEvent.
+        event: Value,
+        /// Which way it goes; the node's default when absent.
+        direction: Option<Direction>,
+        /// Also subscriptions whose topic cannot match.
+        all: bool,
+    },
+    /// The same of a stored event → with `partition`, `offset` and deliveries; or `not-found`.
+    ExplainStored {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: u32,
+        /// The offset.
+        offset: u64,
+        /// Also subscriptions whose topic cannot match.
+        all: bool,
     },
     /// The last stored events of a topic, as `sample` of a schema check wants them → `[data…]`, JSON data only.
     Sample {
@@ -111,6 +140,32 @@ pub struct DeadLetterFilter {
     pub subscription: Option<SubscriptionId>,
     /// With this reason.
     pub reason: Option<String>,
+}
+
+/// What came of trying dead letters again.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Retried {
+    /// Taken in again, or on their way again.
+    pub retried: u64,
+    /// That could not be tried, and stay.
+    pub skipped: u64,
+    /// Events that are still refused, and stay.
+    pub refused: u64,
+    /// Faults that their schemas found this time.
+    pub errors: u64,
+    /// The first few of those that are still refused.
+    pub examples: Vec<StillRefused>,
+}
+
+/// A dead letter that is still refused.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct StillRefused {
+    /// `dl_…`.
+    pub id: String,
+    /// Why, in words.
+    pub detail: String,
+    /// What the schemas said this time.
+    pub errors: Vec<Value>,
 }
 
 /// One event on its way to one subscription, as the API shows it.
@@ -177,6 +232,11 @@ pub struct DeadLetter {
     pub offset: Option<u64>,
     /// Who sent it.
     pub publisher: Option<String>,
+    /// When it came in.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub accepted_at: Option<Time>,
+    /// Which way it goes: incoming or outgoing.
+    pub direction: Option<String>,
     /// The event as a structured CloudEvent.
     #[schema(value_type = Object)]
     pub event: Value,

@@ -84,6 +84,8 @@ codes! {
     InUse = "in-use", 409, FailedPrecondition, "It is in use";
     /// The schema version does not fit the earlier ones.
     SchemaIncompatible = "schema-incompatible", 409, FailedPrecondition, "The schema is not compatible";
+    /// A schema version that no longer names what filters read.
+    FilterReferences = "filter-references", 409, FailedPrecondition, "Filters read what the schema no longer names";
     /// The cursor points below what is kept.
     CursorExpired = "cursor-expired", 410, OutOfRange, "The cursor is below what the topic still keeps";
     /// `If-Match` names a revision that is not the current one.
@@ -102,6 +104,8 @@ codes! {
     SchemaRequired = "schema-required", 422, InvalidArgument, "The topic requires a schema";
     /// The event's time to live had passed when it arrived.
     Expired = "expired", 422, FailedPrecondition, "The event has expired";
+    /// The event came through more Posthorns than it may.
+    TooManyHops = "too-many-hops", 422, FailedPrecondition, "The event came through too many hops";
     /// A filter that no event can pass.
     FilterNeverMatches = "filter-never-matches", 422, InvalidArgument, "The filter can never match";
     /// Too many requests, or too much in flight.
@@ -190,6 +194,11 @@ impl Problem {
     /// Seconds after which to try again.
     pub fn retry_after(&self) -> Option<u32> {
         self.0.retry_after
+    }
+
+    /// The extension members.
+    pub fn extra(&self) -> &Map<String, Value> {
+        &self.0.extra
     }
 
     /// The `type` member.

@@ -31,10 +31,12 @@ pub enum Reason {
     RetentionPassed = 10,
     /// The event is larger than what the subscription's endpoint may be sent.
     TooLarge = 11,
+    /// The event came through more Posthorns than the topic allows.
+    TooManyHops = 12,
 }
 
 /// All reasons, for the API's documentation and the README's table.
-pub const ALL: [Reason; 11] = [
+pub const ALL: [Reason; 12] = [
     Reason::AttemptsExhausted,
     Reason::MaxAge,
     Reason::Expired,
@@ -46,6 +48,7 @@ pub const ALL: [Reason; 11] = [
     Reason::LogDamaged,
     Reason::RetentionPassed,
     Reason::TooLarge,
+    Reason::TooManyHops,
 ];
 
 impl Reason {
@@ -63,6 +66,7 @@ impl Reason {
             Self::LogDamaged => "log_damaged",
             Self::RetentionPassed => "retention_passed",
             Self::TooLarge => "too_large",
+            Self::TooManyHops => "too_many_hops",
         }
     }
 

@@ -1,17 +1,21 @@
 //! What the log keeps of one event: the event, who sent it, and what was decided about it when it came in.
 //!
 //! ```text
-//! record = version u8 (1) · flags u8 · data kind u8 · durability u8 · accepted_at u64 · expires_at u64 (0: never)
+//! record = version u8 (2) · flags u8 · data kind u8 · durability u8 · accepted_at u64 · expires_at u64 (0: never)
 //!        · publisher length u16 · key length u16 · head length u32 · data length u32        (all little-endian)
 //!        · publisher · idempotency key · head · data
-//! flags  : bit 0 = has an idempotency key, bit 1 = never becomes a dead letter
+//! flags  : bit 0 = has an idempotency key, bit 1 = never becomes a dead letter, bit 2 = outgoing
 //! ```
+//! Version 1 is the same without bit 2: its records are incoming.
+//!
 //! Dead letters keep the same bytes, so an event reads back the same wherever it was kept.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use compact_str::CompactString;
 
+use crate::direction::Direction;
 use crate::event::{DataKind, Event};
+use crate::filter::View;
 use crate::ids::MessageId;
 use crate::qos::{DeadLetter, Durability};
 use crate::time::Time;
@@ -33,6 +37,8 @@ pub struct Record {
     pub durability: Durability,
     /// The strongest of its schemas' settings.
     pub dead_letter: DeadLetter,
+    /// Which way it goes.
+    pub direction: Direction,
 }
 
 /// Bytes that are no record.
@@ -40,8 +46,13 @@ pub struct Record {
 #[error("the stored record is not well-formed")]
 pub struct InvalidRecord;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// The version before there was a direction.
+const UNDIRECTED: u8 = 1;
 const FIXED: usize = 32;
+const HAS_KEY: u8 = 1;
+const NEVER_LETTER: u8 = 2;
+const OUTGOING: u8 = 4;
 
 impl Record {
     /// The id that receivers see and that duplicates are known by.
@@ -57,6 +68,11 @@ impl Record {
         self.event.get("partitionkey").or_else(|| self.event.get("subject"))
     }
 
+    /// What filters see of it, its data not parsed.
+    pub fn view<'a>(&'a self, topic: &'a str) -> View<'a> {
+        View { direction: self.direction, ..View::new(topic, &self.event) }
+    }
+
     /// Whether it must no longer be delivered at `now`.
     pub fn is_expired(&self, now: Time) -> bool {
         self.expires_at.is_some_and(|expires| expires <= now)
@@ -70,7 +86,10 @@ impl Record {
     /// Appends the record.
     pub fn encode(&self, out: &mut impl BufMut) {
         let key = self.idempotency_key.as_deref().unwrap_or_default();
-        let flags = u8::from(self.idempotency_key.is_some()) | (u8::from(self.dead_letter == DeadLetter::Never) << 1);
+        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+        let flags = flag(self.idempotency_key.is_some(), HAS_KEY)
+            | flag(self.dead_letter == DeadLetter::Never, NEVER_LETTER)
+            | flag(self.direction == Direction::Outgoing, OUTGOING);
         out.put_u8(VERSION);
         out.put_u8(flags);
         out.put_u8(self.event.data_kind() as u8);
@@ -108,9 +127,15 @@ impl Record {
         };
         let lengths = [u16_at(20), u16_at(22), u32_at(24), u32_at(28)];
         let whole = lengths.iter().try_fold(FIXED, |sum, len| sum.checked_add(*len));
-        if fixed[0] != VERSION || fixed[1] > 3 || whole != Some(bytes.len()) {
+        let known_flags = match fixed[0] {
+            VERSION => HAS_KEY | NEVER_LETTER | OUTGOING,
+            UNDIRECTED => HAS_KEY | NEVER_LETTER,
+            _ => return Err(InvalidRecord),
+        };
+        if fixed[1] & !known_flags != 0 || whole != Some(bytes.len()) {
             return Err(InvalidRecord);
         }
+        let has = |flag: u8| fixed[1] & flag != 0;
         let mut at = FIXED;
         let [publisher, key, head, data] = lengths.map(|len| {
             at += len;
@@ -121,11 +146,12 @@ impl Record {
         Ok(Self {
             event: Event::from_parts(head, data_kind, data).map_err(|_| InvalidRecord)?,
             publisher: text(&publisher)?,
-            idempotency_key: (fixed[1] & 1 == 1).then(|| text(&key)).transpose()?,
+            idempotency_key: has(HAS_KEY).then(|| text(&key)).transpose()?,
             accepted_at: Time::from_millis(u64_at(4)),
             expires_at: Some(u64_at(12)).filter(|millis| *millis != 0).map(Time::from_millis),
             durability,
-            dead_letter: if fixed[1] & 2 == 2 { DeadLetter::Never } else { DeadLetter::Allow },
+            dead_letter: if has(NEVER_LETTER) { DeadLetter::Never } else { DeadLetter::Allow },
+            direction: if has(OUTGOING) { Direction::Outgoing } else { Direction::Incoming },
         })
     }
 }
@@ -165,6 +191,7 @@ mod tests {
             expires_at: Some(Time::from_millis(1_700_000_100_000)),
             durability: Durability::Log,
             dead_letter: DeadLetter::Never,
+            direction: Direction::Outgoing,
         }
     }
 
@@ -173,6 +200,16 @@ mod tests {
         let bytes = record().to_bytes();
         assert_eq!(bytes.len(), record().encoded_len());
         assert_eq!(Record::decode(&bytes), Ok(record()));
+    }
+
+    #[test]
+    fn records_of_the_version_before_are_incoming() {
+        let incoming = Record { direction: Direction::Incoming, ..record() };
+        let mut bytes = incoming.to_bytes().to_vec();
+        bytes[0] = UNDIRECTED;
+        assert_eq!(Record::decode(&bytes.clone().into()), Ok(incoming));
+        bytes[1] |= OUTGOING;
+        assert_eq!(Record::decode(&bytes.into()), Err(InvalidRecord), "a flag that its version does not know");
     }
 
     #[test]

@@ -50,19 +50,24 @@ impl Time {
     /// Reads RFC 3339 (any offset, lower-case `t` and `z`). `None` when the text is none, or is before the epoch.
     /// Leap seconds are read as the second before.
     pub fn parse(text: &str) -> Option<Self> {
-        let bytes = text.as_bytes();
-        // jiff is more lenient than RFC 3339 §5.6 (it takes `T24`, missing seconds, blanks); hold it to the grammar.
-        let shaped = bytes.len() >= 20
-            && matches!(bytes.get(10), Some(b'T' | b't'))
-            && bytes.get(13) == Some(&b':')
-            && bytes.get(16) == Some(&b':')
-            && (bytes.ends_with(b"Z") || bytes.ends_with(b"z") || has_offset(bytes));
-        if !shaped {
-            return None;
-        }
-        let stamp: jiff::Timestamp = text.to_ascii_uppercase().parse().ok()?;
+        let stamp = rfc3339(text)?;
         u64::try_from(stamp.as_millisecond()).ok().map(Self)
     }
+}
+
+/// Reads RFC 3339 (any offset, lower-case `t` and `z`), also before the epoch.
+pub(crate) fn rfc3339(text: &str) -> Option<jiff::Timestamp> {
+    let bytes = text.as_bytes();
+    // jiff is more lenient than RFC 3339 §5.6 (it takes `T24`, missing seconds, blanks); hold it to the grammar.
+    let shaped = bytes.len() >= 20
+        && matches!(bytes.get(10), Some(b'T' | b't'))
+        && bytes.get(13) == Some(&b':')
+        && bytes.get(16) == Some(&b':')
+        && (bytes.ends_with(b"Z") || bytes.ends_with(b"z") || has_offset(bytes));
+    if !shaped {
+        return None;
+    }
+    text.to_ascii_uppercase().parse().ok()
 }
 
 fn has_offset(bytes: &[u8]) -> bool {

@@ -1,4 +1,4 @@
-//! A keep-alive HTTP/1.1 client on hyper's connection API, for one address.
+//! A keep-alive HTTP/1.1 client on hyper's connection API, for one address: of the forwarders, and for control doors.
 
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,22 +12,26 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 
 const LARGEST_ANSWER: usize = 16 << 20;
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// What Posthorn opens to one endpoint at most, too.
+const MOST_CONNECTIONS: usize = 64;
 
-/// Idle connections to one address, last used first. As many connections are open as requests are under way.
+/// Idle connections to one address, last used first. As many connections are open as requests are under way; more wait.
 #[derive(Debug)]
 pub struct Client {
     address: SocketAddr,
     idle: Mutex<Vec<SendRequest<Full<Bytes>>>>,
+    room: Semaphore,
 }
 
 impl Client {
     /// A client without connections yet.
     #[must_use]
     pub fn new(address: SocketAddr) -> Self {
-        Self { address, idle: Mutex::new(Vec::new()) }
+        Self { address, idle: Mutex::new(Vec::new()), room: Semaphore::new(MOST_CONNECTIONS) }
     }
 
     /// Sends a request and reads the answer to its end.
@@ -56,6 +60,7 @@ impl Client {
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Response<Bytes>> {
+        let _room = self.room.acquire().await.context("never closed")?;
         let mut connection = self.connection().await?;
         let (head, body) = connection.send_request(request).await.context("sending")?.into_parts();
         let body = Limited::new(body, LARGEST_ANSWER).collect().await.map_err(|e| anyhow::anyhow!("reading: {e}"))?;

@@ -1,202 +1,182 @@
-//! Makes events and sends them: as fast as the answers come (closed loop), or at a rate whatever the answers do (open loop).
+//! Sends events: as fast as the answers come (closed loop, for ceilings), or on a schedule whatever the answers do (open loop,
+//! latency counted from the scheduled moment, so that a server that stalls cannot hide it).
 
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use bytes::Bytes;
-use hdrhistogram::Histogram;
-use http::{Request, header};
-use http_body_util::Full;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::Instant;
 
-use crate::client::{Client, accepted};
+use crate::connection::Connection;
+use crate::dial::{Protocol, Server};
+use crate::events::Events;
+use crate::latency::Latency;
+use crate::schedule::Schedule;
+use crate::wall;
 
-/// The most requests under way at one time in the open loop; a full house makes the loop late, which the latency shows.
-const MOST_IN_FLIGHT: usize = 2_000;
-const TICK: Duration = Duration::from_millis(1);
-const HIGHEST_MICROS: u64 = 60_000_000;
+/// Requests that share an HTTP/2 connection.
+const STREAMS: usize = 16;
 
-/// Which events to send, and where.
+/// What to send and through how many connections.
 #[derive(Debug, Clone)]
-pub struct Events {
-    /// The server.
-    pub address: SocketAddr,
-    /// The path of the request.
-    pub path: String,
-    /// Makes ids differ between runs.
-    pub run: String,
-    /// `ce-schemas`, when the events name one.
-    pub schemas: Option<String>,
-    /// Events in a request: 1 is binary mode, more is a CloudEvents batch.
-    pub batch: u64,
+pub struct Load {
+    /// The events.
+    pub events: Arc<Events>,
+    /// Where they go.
+    pub server: Arc<Server>,
+    /// Connections; in the open loop also the most requests under way at once on HTTP/1.1.
+    pub connections: usize,
 }
 
 /// What came of it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Sent {
     /// Events that were answered with success.
     pub accepted: u64,
     /// Events that were refused or got no answer.
     pub failed: u64,
+    /// Answers by status; 0 is no answer.
+    pub statuses: BTreeMap<u16, u64>,
+    /// What went wrong first, if a request got no answer.
+    pub error: Option<String>,
+    /// When the first was sent, in microseconds since 1970.
+    pub began: u64,
     /// From the first request to the last answer.
     pub elapsed: Duration,
-    /// Latency in microseconds; in the open loop from when the request was due.
-    pub latency: Histogram<u64>,
+    /// From when a request was due (closed loop: sent) to the end of its answer.
+    pub latency: Latency,
 }
 
-/// Sends `count` events over this many connections, each waiting for its answer; stops early at the deadline.
+/// Sends `count` events, each connection waiting for its answer; stops early after `length`.
 ///
 /// # Errors
 /// When a request cannot be made at all.
-pub async fn closed(events: &Events, connections: usize, count: u64, deadline: Duration) -> Result<Sent> {
-    let client = Arc::new(Client::new(events.address));
+pub async fn closed(load: &Load, count: u64, length: Duration) -> Result<Sent> {
     let next = Arc::new(AtomicU64::new(0));
     let began = Instant::now();
-    let mut workers = JoinSet::new();
-    for _ in 0..connections {
-        let (client, next, events) = (Arc::clone(&client), Arc::clone(&next), events.clone());
-        workers.spawn(async move {
-            let mut sent = Sent::new()?;
-            while began.elapsed() < deadline {
-                let number = next.fetch_add(events.batch, Ordering::Relaxed);
-                if number >= count {
-                    break;
-                }
-                let request = events.request(number, (count - number).min(events.batch))?;
-                sent.one(&client, request, (count - number).min(events.batch), Instant::now()).await;
+    let batch = load.events.batch();
+    run(load, began, move |_| {
+        let next = Arc::clone(&next);
+        async move {
+            let first = next.fetch_add(batch, Ordering::Relaxed);
+            (first < count && began.elapsed() < length).then(|| Due { first, events: batch.min(count - first), at: None })
+        }
+    })
+    .await
+}
+
+/// Sends a request (one event, or one batch) for each arrival of the schedule.
+///
+/// # Errors
+/// When a request cannot be made at all.
+pub async fn open(load: &Load, schedule: Schedule) -> Result<Sent> {
+    let schedule = Arc::new(schedule);
+    let arrived = Arc::new(Semaphore::new(0));
+    let next = Arc::new(AtomicU64::new(0));
+    let (began, wall_began, batch) = (Instant::now(), wall::micros(), load.events.batch());
+    let workers = workers(load);
+    let pacer = {
+        let (schedule, arrived) = (Arc::clone(&schedule), Arc::clone(&arrived));
+        // The runtime's timer counts in milliseconds; a thread of its own sleeps to some tens of microseconds.
+        tokio::task::spawn_blocking(move || pace(&schedule, &arrived, began, workers))
+    };
+    let sent = run(load, began, move |_| {
+        let (schedule, arrived, next) = (Arc::clone(&schedule), Arc::clone(&arrived), Arc::clone(&next));
+        async move {
+            arrived.acquire().await.ok()?.forget();
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let due = (number < schedule.count()).then(|| schedule.due(number))?;
+            Some(Due { first: number * batch, events: batch, at: Some((began + due, wall_began + due.as_micros() as u64)) })
+        }
+    })
+    .await?;
+    pacer.await.context("the pacer")?;
+    Ok(sent)
+}
+
+/// A request that is due: its events, and in the open loop when it was.
+struct Due {
+    first: u64,
+    events: u64,
+    at: Option<(Instant, u64)>,
+}
+
+async fn run<N, F>(load: &Load, began: Instant, next: N) -> Result<Sent>
+where
+    N: Fn(usize) -> F + Clone + Send + 'static,
+    F: Future<Output = Option<Due>> + Send,
+{
+    let wall_began = wall::micros();
+    let shared: Vec<Connection> = (0..load.connections.max(1)).map(|_| Connection::new(Arc::clone(&load.server))).collect();
+    let mut tasks = JoinSet::new();
+    for worker in 0..workers(load) {
+        let (connection, events, next) = (shared[worker % shared.len()].clone(), Arc::clone(&load.events), next.clone());
+        tasks.spawn(async move {
+            let mut sent = Sent::default();
+            while let Some(due) = next(worker).await {
+                sent.one(&connection, &events, &due).await?;
             }
             anyhow::Ok(sent)
         });
     }
-    gather(workers, began).await
-}
-
-/// Sends events at `rate` a second for `length`.
-///
-/// # Errors
-/// When a request cannot be made at all.
-pub async fn open(events: &Events, rate: u32, length: Duration) -> Result<Sent> {
-    let client = Arc::new(Client::new(events.address));
-    let room = Arc::new(Semaphore::new(MOST_IN_FLIGHT));
-    let began = Instant::now();
-    let mut ticks = interval(TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    let mut workers = JoinSet::new();
-    let mut total = Sent::new()?;
-    let mut number: u64 = 0;
-    while began.elapsed() < length {
-        ticks.tick().await;
-        let due = (began.elapsed().as_secs_f64() * f64::from(rate)) as u64;
-        while number < due {
-            let at = began + Duration::from_secs_f64(number as f64 / f64::from(rate));
-            let permit = Arc::clone(&room).acquire_owned().await.context("never closed")?;
-            let request = events.request(number, 1)?;
-            let client = Arc::clone(&client);
-            workers.spawn(async move {
-                let mut sent = Sent::new()?;
-                sent.one(&client, request, 1, at).await;
-                drop(permit);
-                anyhow::Ok(sent)
-            });
-            number += 1;
-        }
-        while let Some(done) = workers.try_join_next() {
-            total.add(&done??)?;
-        }
+    let mut total = Sent { began: wall_began, ..Sent::default() };
+    while let Some(done) = tasks.join_next().await {
+        total.add(done??);
     }
-    total.add(&gather(workers, began).await?)?;
     total.elapsed = began.elapsed();
     Ok(total)
 }
 
-async fn gather(mut workers: JoinSet<Result<Sent>>, began: Instant) -> Result<Sent> {
-    let mut total = Sent::new()?;
-    while let Some(done) = workers.join_next().await {
-        total.add(&done??)?;
+fn workers(load: &Load) -> usize {
+    load.connections.max(1) * if load.server.protocol == Protocol::H2 { STREAMS } else { 1 }
+}
+
+/// Lets arrivals go when they are due, and at the end every worker.
+fn pace(schedule: &Schedule, arrived: &Semaphore, began: Instant, workers: usize) {
+    let mut gone = 0;
+    while gone < schedule.count() {
+        let due = schedule.due_by(began.elapsed());
+        arrived.add_permits((due - gone) as usize);
+        gone = due;
+        if gone < schedule.count() {
+            std::thread::sleep(schedule.due(gone).saturating_sub(began.elapsed()));
+        }
     }
-    total.elapsed = began.elapsed();
-    Ok(total)
+    arrived.add_permits(workers);
 }
 
 impl Sent {
-    fn new() -> Result<Self> {
-        let latency = Histogram::new_with_bounds(1, HIGHEST_MICROS, 2).context("a histogram")?;
-        Ok(Self { accepted: 0, failed: 0, elapsed: Duration::ZERO, latency })
-    }
-
-    async fn one(&mut self, client: &Client, request: Request<Full<Bytes>>, events: u64, due: Instant) {
-        let answer = client.send(request).await;
-        match answer {
-            Ok(answer) if accepted(answer.status()) => self.accepted += events,
-            _ => self.failed += events,
+    async fn one(&mut self, connection: &Connection, events: &Events, due: &Due) -> Result<()> {
+        let (at, wall) = due.at.unwrap_or_else(|| (Instant::now(), wall::micros()));
+        let request = events.request(due.first, due.events, wall)?;
+        let status = match connection.send(request).await {
+            Ok(status) => status.as_u16(),
+            Err(error) => {
+                self.error.get_or_insert_with(|| format!("{error:#}"));
+                0
+            }
+        };
+        if (200..300).contains(&status) {
+            self.accepted += due.events
+        } else {
+            self.failed += due.events
         }
-        self.latency.saturating_record(u64::try_from(due.elapsed().as_micros()).unwrap_or(HIGHEST_MICROS));
+        *self.statuses.entry(status).or_default() += 1;
+        self.latency.record_time(at.elapsed());
+        Ok(())
     }
 
-    fn add(&mut self, other: &Self) -> Result<()> {
+    fn add(&mut self, other: Self) {
         self.accepted += other.accepted;
         self.failed += other.failed;
-        self.latency.add(&other.latency).context("adding histograms")
-    }
-}
-
-impl Events {
-    fn request(&self, number: u64, events: u64) -> Result<Request<Full<Bytes>>> {
-        let request = Request::post(&self.path).header(header::HOST, self.address.to_string());
-        if self.batch > 1 {
-            let events: Vec<String> = (number..number + events).map(|n| self.structured(n)).collect();
-            let body = format!("[{}]", events.join(","));
-            return Ok(request.header(header::CONTENT_TYPE, "application/cloudevents-batch+json").body(Full::from(body))?);
+        for (status, count) in other.statuses {
+            *self.statuses.entry(status).or_default() += count;
         }
-        let mut request = request
-            .header(header::CONTENT_TYPE, "application/json")
-            .header("ce-specversion", "1.0")
-            .header("ce-id", format!("{}-{number}", self.run))
-            .header("ce-source", "/load")
-            .header("ce-type", "order.created");
-        if let Some(schemas) = &self.schemas {
-            request = request.header("ce-schemas", schemas);
-        }
-        Ok(request.body(Full::new(Bytes::from_static(ORDER.as_bytes())))?)
-    }
-
-    fn structured(&self, number: u64) -> String {
-        let schemas = self.schemas.as_ref().map(|s| format!("\"schemas\":\"{s}\",")).unwrap_or_default();
-        format!(
-            "{{\"specversion\":\"1.0\",\"id\":\"{}-{number}\",\"source\":\"/load\",\"type\":\"order.created\",{schemas}\"data\":{ORDER}}}",
-            self.run
-        )
-    }
-}
-
-/// An order of about 1 KB that satisfies [`ORDER_SCHEMA`].
-pub const ORDER: &str = include_str!("order.json");
-/// The schema of the order.
-pub const ORDER_SCHEMA: &str = include_str!("order.schema.json");
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_order_is_about_a_kilobyte_of_json() {
-        let order: serde_json::Value = serde_json::from_str(ORDER).unwrap();
-        assert_eq!(order["currency"], "EUR");
-        assert!((900..1_200).contains(&ORDER.len()), "{}", ORDER.len());
-        serde_json::from_str::<serde_json::Value>(ORDER_SCHEMA).unwrap();
-    }
-
-    #[test]
-    fn a_batch_is_an_array_of_events() {
-        let address = "127.0.0.1:1".parse().unwrap();
-        let events = Events { address, path: "/".into(), run: "r".into(), schemas: Some("order:1".into()), batch: 3 };
-        let event: serde_json::Value = serde_json::from_str(&events.structured(7)).unwrap();
-        assert_eq!((event["id"].as_str(), event["schemas"].as_str()), (Some("r-7"), Some("order:1")));
-        assert!(events.request(0, 3).is_ok());
+        self.error = self.error.take().or(other.error);
+        self.latency.add(&other.latency);
     }
 }

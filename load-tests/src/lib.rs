@@ -1,21 +1,36 @@
-//! Load generator, counting receiver, and the yardsticks that Posthorn is measured against.
-//!
-//! Everything speaks to the public doors over loopback, so it measures what a user can measure. Results are ratios
-//! within one run on one machine: absolute figures differ from machine to machine, ratios far less.
+//! A load harness for gateways that deliver events as webhooks: an open-loop generator, a programmable receiver, yardsticks, and
+//! scenarios as files. Everything speaks to public doors, so it measures what a user can measure, of any gateway; results are
+//! ratios within one run on one machine.
 //!
 //! ```text
 //!             raw:        generator ──────────────────────▶ receiver
 //!  null, signing:         generator ──▶ bare forwarder ───▶ receiver
 //!       Posthorn:         generator ──▶ posthorn serve ───▶ receiver
+//!        another:         generator ──▶ what you run ─────▶ receiver
 //! ```
+//!
+//! [`scenario`] reads what to do, [`run`] does it, [`report`] shows what was found. docs/load-tests.md tells how to use it.
 
 pub mod child;
 pub mod client;
-pub mod compare;
+pub mod connection;
+pub mod cores;
+pub mod dial;
+pub mod distribution;
+pub mod events;
+pub mod fields;
 pub mod forwarder;
 pub mod generator;
-pub mod measure;
-pub mod posthorn;
+pub mod keys;
+pub mod latency;
+pub mod mark;
+pub mod payload;
 pub mod receiver;
 pub mod report;
+pub mod rng;
+pub mod run;
+pub mod scenario;
+pub mod schedule;
 pub mod server;
+pub mod usage;
+pub mod wall;

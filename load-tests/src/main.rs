@@ -1,118 +1,124 @@
-//! `posthorn-load`: measures Posthorn against bare forwarders, and has its parts as commands of their own.
+//! `posthorn-load`: runs scenarios, and has the parts of the harness as commands of their own.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::time::Duration;
+mod args;
 
-use anyhow::{Context, Result};
-use clap::{Parser, Subcommand};
-use posthorn_load::generator::{self, Events};
-use posthorn_load::{compare, forwarder, receiver};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
-#[derive(Parser)]
-#[command(about = "Load generator, receiver and yardsticks for Posthorn", version)]
-struct Arguments {
-    #[command(subcommand)]
-    command: Command,
+use anyhow::{Context, Result, ensure};
+use clap::Parser as _;
+use posthorn_load::report::{Machine, Place, Results};
+use posthorn_load::run::{self, Programs};
+use posthorn_load::scenario::{self, Depth, Scenario};
+use posthorn_load::{cores, forwarder, receiver, wall};
+
+use args::{Arguments, Command, Run};
+
+fn main() -> Result<ExitCode> {
+    let command = Arguments::parse().command;
+    if matches!(command, Command::Run(_)) {
+        // Before the runtime starts its threads.
+        cores::share_two()?;
+    }
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(perform(command))
 }
 
-#[derive(Subcommand)]
-enum Command {
-    /// Compare Posthorn with the bare forwarders and write the table of ratios
-    Compare {
-        /// The release binary; by default the one beside this program
-        #[arg(long)]
-        posthorn: Option<PathBuf>,
-        /// Measure the forwarders only
-        #[arg(long)]
-        yardsticks_only: bool,
-        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=20))]
-        rounds: u32,
-        /// Events of each fan-out 1 measurement
-        #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(400..=1_000_000))]
-        events: u64,
-        /// Write the report here as well
-        #[arg(long)]
-        out: Option<PathBuf>,
-    },
-    /// Send events to a URL: closed loop, or open loop with --rate
-    Generate {
-        #[arg(long)]
-        target: SocketAddr,
-        #[arg(long, default_value = "/v1/events")]
-        path: String,
-        #[arg(long)]
-        schemas: Option<String>,
-        #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=4_000))]
-        connections: u16,
-        #[arg(long, default_value_t = 10_000)]
-        count: u64,
-        /// Events in a request
-        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1_000))]
-        batch: u64,
-        /// Events a second whatever the answers do; --seconds says how long
-        #[arg(long)]
-        rate: Option<u32>,
-        #[arg(long, default_value_t = 10)]
-        seconds: u64,
-    },
-    /// Forward every POST, and nothing else
-    Forwarder {
-        #[arg(long, default_value = "127.0.0.1:0")]
-        listen: SocketAddr,
-        #[arg(long)]
-        target: SocketAddr,
-        #[arg(long, default_value = "/hook")]
-        path: String,
-        /// Add one HMAC and the Standard Webhooks headers
-        #[arg(long)]
-        sign: bool,
-    },
-    /// Answer 200 and count; GET /count tells
-    Receiver {
-        #[arg(long, default_value = "127.0.0.1:0")]
-        listen: SocketAddr,
-    },
-}
-
-#[tokio::main]
-async fn main() -> Result<()> {
-    match Arguments::parse().command {
-        Command::Compare { posthorn, yardsticks_only, rounds, events, out } => {
-            let posthorn = if yardsticks_only { None } else { Some(binary(posthorn)?) };
-            let report = compare::run(&compare::Plan { posthorn, rounds, events }).await?;
-            print!("{report}");
-            out.map_or(Ok(()), |file| std::fs::write(&file, &report).with_context(|| file.display().to_string()))
+async fn perform(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Run(run) => scenarios(&run).await,
+        Command::List { scenarios, full } => list(&scenarios, full),
+        Command::Report { scenarios, out } => {
+            let place = Place::new(&out);
+            place.write(&scenario::load_all(&scenarios, Depth::Full)?, &Results::load(&place.data())?)?;
+            Ok(ExitCode::SUCCESS)
         }
-        Command::Generate { target, path, schemas, connections, count, batch, rate, seconds } => {
-            let run = format!("generate-{}", std::process::id());
-            let events = Events { address: target, path, run, schemas, batch };
-            let length = Duration::from_secs(seconds);
-            let sent = match rate {
-                Some(rate) => generator::open(&events, rate, length).await?,
-                None => generator::closed(&events, connections.into(), count, Duration::from_secs(600)).await?,
-            };
-            print_sent(&sent);
-            Ok(())
-        }
-        Command::Forwarder { listen, target, path, sign } => forwarder::run(listen, target, &path, sign).await,
-        Command::Receiver { listen } => receiver::run(listen).await,
+        Command::Receiver(options) => receiver::run(&options.into()).await.map(|()| ExitCode::SUCCESS),
+        Command::Forwarder(options) => forwarder::run(&options.into()).await.map(|()| ExitCode::SUCCESS),
     }
 }
 
-fn binary(given: Option<PathBuf>) -> Result<PathBuf> {
-    let beside = || Ok(std::env::current_exe()?.with_file_name("posthorn"));
-    let path = given.map_or_else(beside, anyhow::Ok)?;
-    anyhow::ensure!(path.is_file(), "{} is not there: cargo build --release --package posthorn", path.display());
+/// Runs what was asked for, and writes the page after each scenario, so that an interrupted run keeps what it found.
+async fn scenarios(run: &Run) -> Result<ExitCode> {
+    let depth = if run.full { Depth::Full } else { Depth::Quick };
+    let all = scenario::load_all(&run.scenarios, depth)?;
+    let chosen = choose(run, depth, &all)?;
+    let programs = Programs { own: std::env::current_exe()?, posthorn: posthorn(run.posthorn.as_deref())? };
+    std::fs::create_dir_all(&run.out).with_context(|| run.out.display().to_string())?;
+    let (place, machine, began) = (Place::new(&run.out), Machine::read(), wall::micros());
+    let mut results = Results::load(&place.data())?;
+    let mut failed = Vec::new();
+    for mut scenario in chosen {
+        let spent = (wall::micros() - began) / 1_000_000;
+        let needs = results.took_last(&scenario.name, depth, scenario.rounds);
+        if spent + needs >= run.minutes * 60 {
+            println!("LEFT OUT {}: {spent} s are spent, and it took {needs} s the last time", scenario.name);
+            failed.push(scenario.name);
+            continue;
+        }
+        scenario.rounds = run.rounds.unwrap_or(scenario.rounds);
+        eprintln!("{}: {} ({spent} s so far)", scenario.name, scenario.title);
+        let outcome = run::scenario(&scenario, &programs).await;
+        for fault in &outcome.faults {
+            println!("FAILED {}: {fault}", scenario.name);
+        }
+        if !outcome.faults.is_empty() {
+            failed.push(scenario.name.clone());
+        }
+        results.put(&scenario, depth, &outcome, &machine);
+        results.save(&place.data())?;
+        place.write(&merged(&all, &scenario), &results)?;
+    }
+    println!(
+        "{} in {} s, results in {}",
+        if failed.is_empty() { "done" } else { "failed" },
+        (wall::micros() - began) / 1_000_000,
+        run.out.display()
+    );
+    Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Those that were named, as files or by name; else all that belong to this depth.
+fn choose(run: &Run, depth: Depth, all: &[Scenario]) -> Result<Vec<Scenario>> {
+    if run.names.is_empty() {
+        return Ok(all.iter().filter(|scenario| scenario.included).cloned().collect());
+    }
+    let named = |name: &String| {
+        let file = Path::new(name);
+        if file.extension().is_some_and(|extension| extension == "yaml") {
+            return Scenario::load(file, depth);
+        }
+        let known = || all.iter().map(|scenario| scenario.name.as_str()).collect::<Vec<_>>().join(", ");
+        all.iter()
+            .find(|scenario| scenario.name == *name)
+            .cloned()
+            .with_context(|| format!("no scenario is called {name}; there are {}", known()))
+    };
+    run.names.iter().map(named).collect()
+}
+
+/// All scenarios of the folder; this one, also if it is from elsewhere, as it was run.
+fn merged(all: &[Scenario], one: &Scenario) -> Vec<Scenario> {
+    let mut list = all.to_vec();
+    match list.iter_mut().find(|scenario| scenario.name == one.name) {
+        Some(place) => *place = one.clone(),
+        None => list.push(one.clone()),
+    }
+    list
+}
+
+fn list(folder: &Path, full: bool) -> Result<ExitCode> {
+    for scenario in scenario::load_all(folder, if full { Depth::Full } else { Depth::Quick })? {
+        let mark = if scenario.included { ' ' } else { '-' };
+        println!("{mark} {:<24} {}", scenario.name, scenario.title);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn posthorn(given: Option<&Path>) -> Result<PathBuf> {
+    let path = match given {
+        Some(path) => path.to_owned(),
+        None => std::env::current_exe()?.with_file_name("posthorn"),
+    };
+    ensure!(path.is_file(), "{} is not there: cargo build --release --package posthorn", path.display());
     Ok(path)
-}
-
-fn print_sent(sent: &generator::Sent) {
-    let millis = |q| sent.latency.value_at_quantile(q) as f64 / 1e3;
-    println!("accepted {} failed {} in {:.2} s ({:.0}/s)", sent.accepted, sent.failed, sent.elapsed.as_secs_f64(), rate(sent));
-    println!("latency p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms, max {:.2} ms", millis(0.5), millis(0.99), millis(0.999), millis(1.0));
-}
-
-fn rate(sent: &generator::Sent) -> f64 {
-    sent.accepted as f64 / sent.elapsed.as_secs_f64().max(1e-9)
 }

@@ -4,7 +4,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use posthorn_domain::direction::Direction;
 use posthorn_domain::qos::Durability;
+use posthorn_domain::record::Record;
 use posthorn_storage::log::Log;
 use posthorn_storage::log::behaviour::{Told, record, settings};
 use posthorn_storage::log::segments::{Config, SegmentLog};
@@ -16,6 +18,7 @@ async fn main() {
     let (log, _) = SegmentLog::open(&folder, Config::default(), Arc::new(Told::default())).expect("the folder opens");
     let topic = log.open(&"t".parse().expect("a name"), settings(1, 1)).expect("the topic opens");
     for n in 0..3 {
-        topic.append(0, record(&n.to_string(), n), None, Durability::Sync).await.expect("the record is kept");
+        let direction = if n == 1 { Direction::Outgoing } else { Direction::Incoming };
+        topic.append(0, Record { direction, ..record(&n.to_string(), n) }, None, Durability::Sync).await.expect("the record is kept");
     }
 }

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use parking_lot::Mutex;
+use posthorn_domain::direction::Direction;
 use posthorn_domain::names::TopicName;
 use posthorn_domain::qos::Durability;
-use posthorn_domain::record::Stored;
+use posthorn_domain::record::{Record, Stored};
 use posthorn_storage::log::behaviour::{Told, read_all, record, settings};
 use posthorn_storage::log::segments::{Config, SegmentLog, fuzz};
 use posthorn_storage::log::{Damage, Gap, GapReason, Log, LogError, TailSink, TopicLog};
@@ -81,11 +82,17 @@ async fn damage_found_while_reading_is_a_gap_and_is_told_once() {
     assert_eq!(heard.0.lock().len(), 1);
 }
 
-/// The files under `golden/v1` were written once by format version 1 (`examples/write_golden.rs`) and must stay readable.
+/// The files under `golden` were written once (`examples/write_golden.rs`) and must stay readable: `v1` before records had a
+/// direction, `v2` since.
 #[tokio::test]
-async fn version_1_still_reads() {
+async fn what_earlier_versions_wrote_still_reads() {
+    reads("v1", Direction::Incoming).await;
+    reads("v2", Direction::Outgoing).await;
+}
+
+async fn reads(version: &str, direction: Direction) {
     let dir = tempfile::tempdir().expect("a folder");
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1");
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(version);
     fs::create_dir_all(dir.path().join("t/0")).expect("made");
     for file in ["meta.json", "0/00000000000000000000.seg"] {
         fs::copy(golden.join("t").join(file), dir.path().join("t").join(file)).expect("copied");
@@ -93,7 +100,7 @@ async fn version_1_still_reads() {
     let (_log, kept) = open(dir.path(), Arc::new(Told::default()));
     assert_eq!(read_all(&*kept, 0).await, (0..3).map(|n| (n, n.to_string())).collect::<Vec<_>>());
     let page = kept.read(0, 1, 1, 1).await.expect("readable");
-    assert_eq!(page.records[0].record, record("1", 1));
+    assert_eq!(page.records[0].record, Record { direction, ..record("1", 1) });
 }
 
 struct Panics;

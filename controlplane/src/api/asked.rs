@@ -5,6 +5,7 @@ use posthorn_domain::ids::{DeadLetterId, SubscriptionId};
 use posthorn_domain::node::{DeadLetterFilter, DeliveryFilter, Question};
 use posthorn_domain::problem::{Code, Problem};
 use posthorn_domain::reason::Reason;
+use posthorn_domain::schema::named::parse_list;
 use serde_json::Value;
 
 use super::{Api, Page, merge, missing};
@@ -44,8 +45,14 @@ impl Api {
         self.one_dead_letter(id, |id| Question::DeleteDeadLetter { id }).await.map(drop)
     }
 
-    pub(crate) async fn retry_dead_letter(&self, id: &str) -> Result<Value, Problem> {
-        self.one_dead_letter(id, |id| Question::RetryDeadLetter { id }).await
+    /// `document` may name schemas that a refused event is held to: `{"validate_with": "order:4"}`.
+    pub(crate) async fn retry_dead_letter(&self, id: &str, document: &Value) -> Result<Value, Problem> {
+        let mut faults = Faults::default();
+        let mut fields = Fields::of(document, "", &mut faults);
+        let validate_with = validate_with(&mut fields, &mut faults);
+        fields.done(&mut faults);
+        faults.result("the retry", Some(()))?;
+        self.one_dead_letter(id, |id| Question::RetryDeadLetter { id, validate_with }).await
     }
 
     /// Answers `{"deleted": n}`.
@@ -54,10 +61,15 @@ impl Api {
         merge::sums(self.publisher.answers.ask_all(&Question::DeleteDeadLetters { filter }).await?)
     }
 
-    /// Answers `{"retried": n}`.
-    pub(crate) async fn retry_dead_letters(&self, filter: &Value) -> Result<Value, Problem> {
-        let filter = dead_letter_filter(filter)?;
-        merge::sums(self.publisher.answers.ask_all(&Question::RetryDeadLetters { filter }).await?)
+    /// Answers [`posthorn_domain::node::Retried`]. `document` is a filter, with `validate_with` beside it if need be.
+    pub(crate) async fn retry_dead_letters(&self, document: &Value) -> Result<Value, Problem> {
+        let mut faults = Faults::default();
+        let mut fields = Fields::of(document, "", &mut faults);
+        let filter = dead_letter_members(&mut fields, &mut faults);
+        let validate_with = validate_with(&mut fields, &mut faults);
+        fields.done(&mut faults);
+        let filter = faults.result("the retry", Some(filter))?;
+        merge::sums(self.publisher.answers.ask_all(&Question::RetryDeadLetters { filter, validate_with }).await?)
     }
 
     /// Data of stored events.
@@ -98,13 +110,28 @@ fn delivery_filter(document: &Value) -> Result<DeliveryFilter, Problem> {
 fn dead_letter_filter(document: &Value) -> Result<DeadLetterFilter, Problem> {
     let mut faults = Faults::default();
     let mut fields = Fields::of(document, "", &mut faults);
-    let filter = DeadLetterFilter {
-        topic: fields.get("topic", &mut faults),
-        subscription: fields.get::<SubscriptionId>("subscription", &mut faults),
-        reason: fields.get::<KnownReason>("reason", &mut faults).map(|KnownReason(reason)| reason.to_string()),
-    };
+    let filter = dead_letter_members(&mut fields, &mut faults);
     fields.done(&mut faults);
     faults.result("the filter", Some(filter))
+}
+
+fn dead_letter_members(fields: &mut Fields<'_>, faults: &mut Faults) -> DeadLetterFilter {
+    DeadLetterFilter {
+        topic: fields.get("topic", faults),
+        subscription: fields.get::<SubscriptionId>("subscription", faults),
+        reason: fields.get::<KnownReason>("reason", faults).map(|KnownReason(reason)| reason.to_string()),
+    }
+}
+
+/// Whether the schemas are there is for the nodes to say, which hold events to them.
+fn validate_with(fields: &mut Fields<'_>, faults: &mut Faults) -> Option<String> {
+    let list: String = fields.get("validate_with", faults)?;
+    match parse_list(&list) {
+        Ok(named) if named.is_empty() => faults.shape("/validate_with", "names no schema; such as `order:4`"),
+        Ok(_) => {}
+        Err(detail) => faults.shape("/validate_with", detail),
+    }
+    Some(list)
 }
 
 struct KnownReason(Reason);

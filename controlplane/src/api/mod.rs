@@ -2,8 +2,11 @@
 //! translate.
 
 mod asked;
+mod explain;
+mod filters;
 mod merge;
 mod page;
+mod qos;
 mod schemas;
 mod subscriptions;
 mod topics;
@@ -19,11 +22,13 @@ use posthorn_domain::secret::Secret;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
+use crate::Defaults;
 use crate::publish::Publisher;
 use crate::registry::{Change, Command, Entry, Outcome, Shown};
 use crate::store::Store;
 pub(crate) use asked::{DEAD_LETTER_PARAMETERS, DELIVERY_PARAMETERS};
 pub(crate) use page::Page;
+pub(crate) use qos::{TOPIC_QOS_PARAMETERS, TopicQos};
 pub(crate) use schemas::AddOptions;
 use schemas::Compiler;
 
@@ -36,6 +41,7 @@ pub(crate) struct Api {
     guard: Guard,
     clock: Clock,
     compiler: Compiler,
+    defaults: Defaults,
 }
 
 /// An answer with one resource.
@@ -50,8 +56,8 @@ pub(crate) struct Answer {
 }
 
 impl Api {
-    pub(crate) fn new(publisher: Arc<Publisher>, store: Store, guard: Guard, clock: Clock) -> Self {
-        Self { publisher, store: Arc::new(Mutex::new(store)), guard, clock, compiler: Compiler::default() }
+    pub(crate) fn new(publisher: Arc<Publisher>, store: Store, guard: Guard, clock: Clock, defaults: Defaults) -> Self {
+        Self { publisher, store: Arc::new(Mutex::new(store)), guard, clock, compiler: Compiler::default(), defaults }
     }
 
     /// Plans the command, writes the change to the disk, then puts it in force.

@@ -28,6 +28,8 @@ pub(crate) struct AddOptions {
     pub(crate) dry_run: bool,
     /// Try that many stored events too.
     pub(crate) sample: Option<u32>,
+    /// Also when filters read what it no longer names.
+    pub(crate) force: bool,
 }
 
 type Compiled = Result<Arc<CompiledSchema>, Arc<Vec<Fault>>>;
@@ -79,6 +81,9 @@ impl Api {
         let name = name("schema", schema)?;
         let spec = SchemaSpec::parse(document)?;
         let compiled = self.compiler.compile(&name, &spec).await?;
+        if !options.force {
+            self.check_references(&name, &spec).await?;
+        }
         let sample = match options.sample {
             Some(count) => self.sample(&name, &compiled, count.min(MAX_SAMPLE)).await?,
             None => Value::Null,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use posthorn_domain::fields::{Faults, Fields};
+use posthorn_domain::filter::typecheck::Finding;
 use posthorn_domain::ids::SubscriptionId;
 use posthorn_domain::node::Question;
 use posthorn_domain::problem::{Code, Problem};
@@ -23,7 +24,9 @@ const OVERLAP: Dur = Dur::from_secs(86_400);
 impl Api {
     pub(crate) async fn create_subscription(&self, document: &Value) -> Result<Answer, Problem> {
         let spec = SubscriptionSpec::parse(document, &self.guard)?;
-        self.write_one(Command::CreateSubscription { id: SubscriptionId::make(), spec }).await
+        let warnings = self.publisher.registry.read().check_filters(&spec)?;
+        let answer = self.write_one(Command::CreateSubscription { id: SubscriptionId::make(), spec }).await?;
+        Ok(warned(answer, &warnings))
     }
 
     pub(crate) async fn replace_subscription(&self, id: &str, document: &Value, when: Precondition) -> Result<Answer, Problem> {
@@ -31,7 +34,8 @@ impl Api {
         let spec = SubscriptionSpec::parse(document, &self.guard)?;
         let absent = |member: &str| document.get(member).is_none_or(Value::is_null);
         let keep = Keep { signing: absent("signing"), start: absent("start"), status: absent("status") };
-        self.write_one(Command::ReplaceSubscription { id, spec, keep, when }).await
+        let warnings = self.publisher.registry.read().check_filters(&spec)?;
+        Ok(warned(self.write_one(Command::ReplaceSubscription { id, spec, keep, when }).await?, &warnings))
     }
 
     pub(crate) async fn pause(&self, id: &str, when: Precondition) -> Result<Answer, Problem> {
@@ -119,4 +123,10 @@ impl Api {
         let known = self.publisher.registry.read().subscription(id).is_some();
         if known { Ok(id) } else { Err(missing("subscription", text)) }
     }
+}
+
+/// The answer to a write also tells what its filters may have got wrong.
+fn warned(mut answer: Answer, warnings: &[Finding]) -> Answer {
+    answer.body["warnings"] = to_value(&warnings);
+    answer
 }

@@ -59,6 +59,7 @@ pub(super) fn subscription_document(subscription: &admin::Subscription) -> Resul
         remove(&mut written["retry"], "never");
     }
     remove(&mut written, "state");
+    remove(&mut written, "warnings");
     Ok(written)
 }
 
@@ -95,6 +96,63 @@ pub(super) fn subscription_message(mut document: Value) -> Result<admin::Subscri
 pub(super) fn dead_letter_message(mut document: Value) -> Result<admin::DeadLetter, Status> {
     texts(&mut document, "event");
     each_text(&mut document, "errors");
+    message(document)
+}
+
+/// What came of trying dead letters again as a message.
+pub(super) fn retried_message(mut document: Value) -> Result<admin::RetriedResponse, Status> {
+    for example in document.get_mut("examples").and_then(Value::as_array_mut).into_iter().flatten() {
+        each_text(example, "errors");
+    }
+    message(document)
+}
+
+/// What is in force for a topic as a message.
+pub(super) fn qos_message(mut document: Value) -> Result<admin::TopicQos, Status> {
+    for setting in document.as_object_mut().into_iter().flatten().map(|(_, member)| member).filter(|member| member.is_object()) {
+        texts(setting, "value");
+    }
+    message(document)
+}
+
+/// The question whether a filter holds, as a document.
+pub(super) fn check_document(request: &admin::CheckFilterRequest) -> Result<Value, Status> {
+    let mut faults = Faults::default();
+    let filter = embedded(&request.filter, "/filter", &mut faults);
+    let event = request.event.as_ref().map_or(Value::Null, |event| embedded(event, "/event", &mut faults));
+    refuse(faults, "the question")?;
+    Ok(json!({"filter": filter, "event": event, "topic": request.topic, "direction": request.direction}))
+}
+
+/// The question who gets an event, as a document.
+pub(super) fn explain_document(request: &admin::ExplainRequest) -> Result<Value, Status> {
+    let mut faults = Faults::default();
+    let event = embedded(&request.event, "/event", &mut faults);
+    refuse(faults, "the question")?;
+    Ok(json!({"topic": request.topic, "event": event, "direction": request.direction}))
+}
+
+/// What a filter gives, as a message.
+pub(super) fn checked_message(mut document: Value) -> Result<admin::CheckFilterResponse, Status> {
+    if document["type"].is_string() {
+        texts(&mut document, "value");
+    }
+    message(document)
+}
+
+/// Who gets an event, as a message.
+pub(super) fn explained_message(mut document: Value) -> Result<admin::Explanation, Status> {
+    let some = |document: &mut Value, members: &[&str]| {
+        for member in members {
+            if document.get(*member).is_some_and(|value| !value.is_null()) {
+                texts(document, member);
+            }
+        }
+    };
+    some(&mut document, &["refused", "qos"]);
+    for entry in document.get_mut("matches").and_then(Value::as_array_mut).into_iter().flatten() {
+        some(entry, &["because", "qos", "delivery"]);
+    }
     message(document)
 }
 

@@ -2,8 +2,9 @@
 
 use posthorn_proto::admin::operations_server::Operations;
 use posthorn_proto::admin::{
-    DeadLetter, DeadLetterFilter, DeletedResponse, Delivery, IdRequest, ListDeadLettersRequest, ListDeadLettersResponse,
-    ListDeliveriesRequest, ListDeliveriesResponse, ListNodesResponse, RetriedResponse,
+    CheckFilterRequest, CheckFilterResponse, DeadLetter, DeadLetterFilter, DeletedResponse, Delivery, ExplainRequest, ExplainStoredRequest,
+    Explanation, IdRequest, ListDeadLettersRequest, ListDeadLettersResponse, ListDeliveriesRequest, ListDeliveriesResponse,
+    ListNodesResponse, RetriedResponse, RetryDeadLetterRequest, RetryDeadLettersRequest,
 };
 use serde_json::json;
 use tonic::{Request, Response, Status};
@@ -50,14 +51,33 @@ impl Operations for Door {
         Ok(Response::new(convert::message(deleted.map_err(|problem| status::of(&problem))?)?))
     }
 
-    async fn retry_dead_letter(&self, request: Request<IdRequest>) -> Result<Response<RetriedResponse>, Status> {
-        let retried = self.api.retry_dead_letter(&request.get_ref().id).await;
+    async fn retry_dead_letter(&self, request: Request<RetryDeadLetterRequest>) -> Result<Response<RetriedResponse>, Status> {
+        let RetryDeadLetterRequest { id, validate_with } = request.into_inner();
+        let retried = self.api.retry_dead_letter(&id, &json!({"validate_with": validate_with})).await;
         Ok(Response::new(convert::message(retried.map_err(|problem| status::of(&problem))?)?))
     }
 
-    async fn retry_dead_letters(&self, request: Request<DeadLetterFilter>) -> Result<Response<RetriedResponse>, Status> {
+    async fn retry_dead_letters(&self, request: Request<RetryDeadLettersRequest>) -> Result<Response<RetriedResponse>, Status> {
         let retried = self.api.retry_dead_letters(&convert::plain(request.get_ref())).await;
-        Ok(Response::new(convert::message(retried.map_err(|problem| status::of(&problem))?)?))
+        Ok(Response::new(convert::retried_message(retried.map_err(|problem| status::of(&problem))?)?))
+    }
+
+    async fn check_filter(&self, request: Request<CheckFilterRequest>) -> Result<Response<CheckFilterResponse>, Status> {
+        let document = convert::check_document(request.get_ref())?;
+        let checked = self.api.check_filter(&document).map_err(|problem| status::of(&problem))?;
+        Ok(Response::new(convert::checked_message(checked)?))
+    }
+
+    async fn explain(&self, request: Request<ExplainRequest>) -> Result<Response<Explanation>, Status> {
+        let document = convert::explain_document(request.get_ref())?;
+        let explained = self.api.explain(&document, request.get_ref().all).await.map_err(|problem| status::of(&problem))?;
+        Ok(Response::new(convert::explained_message(explained)?))
+    }
+
+    async fn explain_stored(&self, request: Request<ExplainStoredRequest>) -> Result<Response<Explanation>, Status> {
+        let ExplainStoredRequest { topic, partition, offset, all } = request.into_inner();
+        let explained = self.api.explain_stored(&topic, &partition.to_string(), &offset.to_string(), all).await;
+        Ok(Response::new(convert::explained_message(explained.map_err(|problem| status::of(&problem))?)?))
     }
 
     async fn list_nodes(&self, _: Request<()>) -> Result<Response<ListNodesResponse>, Status> {

@@ -16,7 +16,7 @@ impl Door {
     async fn add(&self, request: AddSchemaVersionRequest, dry_run: bool) -> Result<Value, Status> {
         let version = request.version.unwrap_or_default();
         let document = convert::version_document(&version)?;
-        let options = AddOptions { dry_run, sample: request.sample };
+        let options = AddOptions { dry_run, sample: request.sample, force: request.force };
         self.api.add_version(&version.name, &document, options).await.map(|answer| answer.body).map_err(|problem| status::of(&problem))
     }
 }

@@ -1,7 +1,10 @@
 //! `posthorn.admin.v1.Topics`.
 
 use posthorn_proto::admin::topics_server::Topics;
-use posthorn_proto::admin::{DeleteTopicRequest, ListRequest, ListTopicsResponse, NameRequest, PutTopicRequest, Topic};
+use posthorn_proto::admin::{
+    DeleteTopicRequest, ListRequest, ListTopicsResponse, NameRequest, PutTopicRequest, Topic, TopicQos, TopicQosRequest,
+};
+use serde_json::json;
 use tonic::{Request, Response, Status};
 
 use super::{Door, convert, page, precondition, status};
@@ -11,6 +14,13 @@ impl Topics for Door {
     async fn get_topic(&self, request: Request<NameRequest>) -> Result<Response<Topic>, Status> {
         let answer = self.api.topic(&request.get_ref().name).map_err(|problem| status::of(&problem))?;
         Ok(Response::new(convert::message(answer.body)?))
+    }
+
+    async fn get_topic_qos(&self, request: Request<TopicQosRequest>) -> Result<Response<TopicQos>, Status> {
+        let TopicQosRequest { name, schemas, durability, subscription } = request.into_inner();
+        let asked = json!({"schemas": schemas, "durability": durability, "subscription": subscription});
+        let answer = self.api.topic_qos(&name, &asked).map_err(|problem| status::of(&problem))?;
+        Ok(Response::new(convert::qos_message(answer)?))
     }
 
     async fn list_topics(&self, request: Request<ListRequest>) -> Result<Response<ListTopicsResponse>, Status> {

@@ -1,18 +1,21 @@
 //! The OpenAPI 3.1 description of the REST door: schemas generated from the resources' own types, routes from one table.
 
+mod filters;
 mod routes;
 
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use posthorn_domain::node::{Attempt, DeadLetter, Delivery, SubscriptionState};
+use posthorn_domain::filter::typecheck::{Finding, Position};
+use posthorn_domain::node::{Attempt, DeadLetter, Delivery, Retried, SubscriptionState};
 use posthorn_domain::problem::{self, Code, Fault};
 use posthorn_domain::resource::{SchemaInfo, SchemaSpec, SchemaVersion, Subscription, SubscriptionSpec, Topic, TopicSpec};
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
+use crate::api::TopicQos;
 use crate::publish::NodeView;
-use routes::{Answer, ROUTES, Route};
+use routes::{Answer, Route};
 
 #[derive(OpenApi)]
 #[openapi(components(schemas(
@@ -27,8 +30,12 @@ use routes::{Answer, ROUTES, Route};
     Delivery,
     Attempt,
     DeadLetter,
+    Retried,
+    TopicQos,
     NodeView,
-    Fault
+    Fault,
+    Finding,
+    Position
 )))]
 struct Components;
 
@@ -36,6 +43,11 @@ struct Components;
 pub(crate) fn document() -> Bytes {
     static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| build().to_string().into());
     DOCUMENT.clone()
+}
+
+/// Every route. `crate::rest::router` serves them; a test holds the two together.
+fn all() -> impl Iterator<Item = &'static Route> {
+    routes::ROUTES.iter().chain(filters::ROUTES)
 }
 
 fn build() -> Value {
@@ -52,7 +64,7 @@ fn build() -> Value {
     }
     schemas["Problem"] = problem_schema();
     let mut paths = Map::new();
-    for route in ROUTES {
+    for route in all() {
         let item = paths.entry(route.path).or_insert_with(|| json!({}));
         item[route.method] = operation(route);
     }
@@ -189,15 +201,15 @@ mod tests {
             let pointer = reference.trim_start_matches('#');
             assert!(document.pointer(pointer).is_some_and(|schema| !schema.is_null()), "{reference}");
         }
-        let mut ids: Vec<_> = ROUTES.iter().map(|route| route.id).collect();
+        let mut ids: Vec<_> = all().map(|route| route.id).collect();
         ids.sort_unstable();
         ids.dedup();
-        assert_eq!(ids.len(), ROUTES.len());
+        assert_eq!(ids.len(), all().count());
     }
 
     #[test]
     fn descriptions_are_json_schemas() {
-        for answer in ROUTES.iter().flat_map(|route| route.answers) {
+        for answer in all().flat_map(|route| route.answers) {
             assert_ne!(answer.schema.map(schema), Some(Value::Null));
         }
         assert_eq!(build()["components"]["schemas"]["SubscriptionSpec"]["required"], json!(["filters", "endpoint"]));

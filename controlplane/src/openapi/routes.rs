@@ -27,11 +27,11 @@ pub(super) struct Answer {
     pub(super) schema: Option<&'static str>,
 }
 
-const fn answer(status: u16, description: &'static str, schema: Option<&'static str>) -> Answer {
+pub(super) const fn answer(status: u16, description: &'static str, schema: Option<&'static str>) -> Answer {
     Answer { status, description, schema }
 }
 
-type Query = [(&'static str, &'static str, &'static str)];
+pub(super) type Query = [(&'static str, &'static str, &'static str)];
 
 const LIMIT: (&str, &str, &str) = ("limit", "integer", "How many items at most, 1 to 1000; 100 when absent.");
 const TOKEN: (&str, &str, &str) = ("page_token", "string", "The `next_page_token` of the page before.");
@@ -49,11 +49,20 @@ const DELIVERY_PAGE: &Query = &[
     ("status", "string", "waiting, in_flight, delivered, dead_lettered or dropped."),
     ("event_id", "string", "Of the event with this `id`."),
 ];
-const ADD: &Query =
-    &[("dry_run", "boolean", "Check only."), ("sample", "integer", "Also try so many stored events of the topics that demand the schema.")];
+const ADD: &Query = &[
+    ("dry_run", "boolean", "Check only."),
+    ("sample", "integer", "Also try so many stored events of the topics that demand the schema."),
+    ("force", "boolean", "Also when filters read what the version no longer names."),
+];
+const TOPIC_QOS: &Query = &[
+    ("schemas", "string", "Schemas that the event names, as its attribute `schemas` lists them."),
+    ("durability", "string", "The event's attribute `durability`."),
+    ("subscription", "string", "The subscription that it is asked for."),
+];
 const FORCE: &Query = &[("force", "boolean", "Also while subscriptions get events of this topic only.")];
 
-const DEAD_FILTER: &str = r#"{"type": "object", "properties": {"topic": {"type": "string"}, "subscription": {"type": "string"}, "reason": {"type": "string"}}, "additionalProperties": false}"#;
+const DEAD_FILTER: &str = r#"{"type": "object", "properties": {"topic": {"type": "string"}, "subscription": {"type": "string"}, "reason": {"type": "string"}, "validate_with": {"type": "string"}}, "additionalProperties": false}"#;
+const VALIDATE_WITH: &str = r#"{"type": "object", "properties": {"validate_with": {"type": "string"}}, "additionalProperties": false}"#;
 const RETRIED: &str = r#"{"type": "object", "required": ["retried"], "properties": {"retried": {"type": "integer"}}}"#;
 const DELETED: &str = r#"{"type": "object", "required": ["deleted"], "properties": {"deleted": {"type": "integer"}}}"#;
 const COMPATIBILITY: &str = r#"{"type": "object", "required": ["compatibility"], "properties": {"compatibility": {"enum": ["none"]}}}"#;
@@ -129,6 +138,18 @@ pub(super) const ROUTES: &[Route] = &[
     },
     Route {
         method: "get",
+        path: "/v1/topics/{name}/qos",
+        id: "getTopicQos",
+        summary: "What is in force for events of a topic, and who set it",
+        query: TOPIC_QOS,
+        conditional: false,
+        body: None,
+        body_required: false,
+        answers: &[answer(200, "Each setting", Some("TopicQos"))],
+        problems: &[NotFound, Code::SchemaUnknown, Code::SchemaVersionUnknown],
+    },
+    Route {
+        method: "get",
         path: "/v1/schemas",
         id: "listSchemas",
         summary: "List schemas by name",
@@ -188,7 +209,7 @@ pub(super) const ROUTES: &[Route] = &[
             answer(200, "The version that already has this content; with `dry_run` the outcome of the check", Some("SchemaVersion")),
             answer(201, "Added", Some("SchemaVersion")),
         ],
-        problems: &[InvalidResource, Unavailable, NoNode],
+        problems: &[Code::FilterReferences, InvalidResource, Unavailable, NoNode],
     },
     Route {
         method: "get",
@@ -236,7 +257,7 @@ pub(super) const ROUTES: &[Route] = &[
         body: Some("SubscriptionSpec"),
         body_required: true,
         answers: &[answer(201, "Made", Some("Subscription"))],
-        problems: &[InvalidResource, Unavailable],
+        problems: &[Code::FilterNeverMatches, InvalidResource, Unavailable],
     },
     Route {
         method: "get",
@@ -260,7 +281,7 @@ pub(super) const ROUTES: &[Route] = &[
         body: Some("SubscriptionSpec"),
         body_required: true,
         answers: &[answer(200, "Changed or unchanged", Some("Subscription"))],
-        problems: &[NotFound, InvalidResource, Unavailable],
+        problems: &[Code::FilterNeverMatches, NotFound, InvalidResource, Unavailable],
     },
     Route {
         method: "delete",
@@ -403,8 +424,8 @@ pub(super) const ROUTES: &[Route] = &[
         conditional: false,
         body: Some(DEAD_FILTER),
         body_required: false,
-        answers: &[answer(202, "How many", Some(RETRIED))],
-        problems: &[NoNode],
+        answers: &[answer(202, "How many", Some("Retried"))],
+        problems: &[Code::SchemaUnknown, Code::SchemaVersionUnknown, NoNode],
     },
     Route {
         method: "get",
@@ -437,10 +458,10 @@ pub(super) const ROUTES: &[Route] = &[
         summary: "Try a dead letter again",
         query: &[],
         conditional: false,
-        body: None,
+        body: Some(VALIDATE_WITH),
         body_required: false,
         answers: &[answer(202, "Begun", Some(RETRIED))],
-        problems: &[NotFound, NoNode],
+        problems: &[NotFound, Code::SchemaInvalid, Code::SchemaUnknown, Code::SchemaVersionUnknown, NoNode],
     },
     Route {
         method: "get",

@@ -5,6 +5,7 @@
 
 mod change;
 mod command;
+mod filters;
 mod keys;
 mod lists;
 mod schemas;

@@ -38,7 +38,7 @@ pub(super) async fn purge(State(shared): State<Shared>, call: Call) -> Outcome {
 
 pub(super) async fn retry_one(State(shared): State<Shared>, call: Call) -> Outcome {
     call.no_parameters()?;
-    Ok(Reply::Accepted(shared.api.retry_dead_letter(call.path("id")).await?))
+    Ok(Reply::Accepted(shared.api.retry_dead_letter(call.path("id"), &call.json_or_empty()?).await?))
 }
 
 pub(super) async fn retry_many(State(shared): State<Shared>, call: Call) -> Outcome {

@@ -3,6 +3,7 @@
 
 mod call;
 mod deliveries;
+mod filters;
 mod json;
 mod reply;
 mod schemas;
@@ -34,12 +35,16 @@ pub(crate) struct Shared {
 
 type Outcome = Result<Reply, Refusal>;
 
-/// Every route. `crate::openapi::ROUTES` describes them; a test holds the two together.
+/// Every route. `crate::openapi` describes them; a test holds the two together.
 pub(crate) fn router(shared: Shared) -> Router {
     Router::new()
         .route("/openapi.json", get(describe))
         .route("/v1/topics", get(topics::list))
         .route("/v1/topics/{name}", get(topics::get).put(topics::put).delete(topics::delete))
+        .route("/v1/topics/{name}/qos", get(topics::qos))
+        .route("/v1/topics/{name}/events/{partition}/{offset}/explain", get(filters::explain_stored))
+        .route("/v1/filters/check", post(filters::check))
+        .route("/v1/explain", post(filters::explain))
         .route("/v1/schemas", get(schemas::list))
         .route("/v1/schemas/{name}", get(schemas::get).put(schemas::put))
         .route("/v1/schemas/{name}/versions", get(schemas::versions).post(schemas::add))

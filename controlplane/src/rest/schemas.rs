@@ -27,8 +27,8 @@ pub(super) async fn versions(State(shared): State<Shared>, call: Call) -> Outcom
 }
 
 pub(super) async fn add(State(shared): State<Shared>, call: Call) -> Outcome {
-    call.only(&["dry_run", "sample"])?;
-    let options = AddOptions { dry_run: call.flag("dry_run")?, sample: sample(&call)? };
+    call.only(&["dry_run", "sample", "force"])?;
+    let options = AddOptions { dry_run: call.flag("dry_run")?, sample: sample(&call)?, force: call.flag("force")? };
     let name = call.path("name");
     let answer = shared.api.add_version(name, &call.json()?, options).await?;
     Ok(Reply::resource(answer, |body| format!("/v1/schemas/{name}/versions/{}", body["version"])))

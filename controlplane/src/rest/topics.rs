@@ -3,6 +3,7 @@
 use axum::extract::State;
 
 use super::{Call, Outcome, Reply, Shared};
+use crate::api::TOPIC_QOS_PARAMETERS;
 
 pub(super) async fn list(State(shared): State<Shared>, call: Call) -> Outcome {
     Ok(Reply::ok(shared.api.topics(&call.page(&[])?)?))
@@ -24,4 +25,9 @@ pub(super) async fn delete(State(shared): State<Shared>, call: Call) -> Outcome 
     call.only(&["force"])?;
     shared.api.delete_topic(call.path("name"), call.flag("force")?, call.precondition()?).await?;
     Ok(Reply::Nothing)
+}
+
+pub(super) async fn qos(State(shared): State<Shared>, call: Call) -> Outcome {
+    call.only(&TOPIC_QOS_PARAMETERS)?;
+    Ok(Reply::ok(shared.api.topic_qos(call.path("name"), &call.filter(&TOPIC_QOS_PARAMETERS))?))
 }

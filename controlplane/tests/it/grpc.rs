@@ -46,13 +46,13 @@ async fn schemas_travel_as_json_texts() {
     let plane = Plane::start().await;
     let mut schemas = SchemasClient::connect(plane.url()).await.expect("connects");
     let version = SchemaVersion { name: "order".into(), schema: r#"{"type": "object"}"#.into(), ..SchemaVersion::default() };
-    let add = AddSchemaVersionRequest { version: Some(version.clone()), sample: None };
+    let add = AddSchemaVersionRequest { version: Some(version.clone()), ..Default::default() };
     assert!(schemas.check_schema_version(add.clone()).await.expect("checked").into_inner().compatible);
     let added = schemas.add_schema_version(add).await.expect("added").into_inner();
     assert_eq!((added.version, added.schema.as_str()), (Some(1), r#"{"type":"object"}"#));
     let latest = SchemaVersionRequest { name: "order".into(), version: "latest".into(), if_match: None };
     assert_eq!(schemas.get_schema_version(latest).await.expect("read").into_inner(), added);
-    let faulty = AddSchemaVersionRequest { version: Some(SchemaVersion { schema: "{".into(), ..version }), sample: None };
+    let faulty = AddSchemaVersionRequest { version: Some(SchemaVersion { schema: "{".into(), ..version }), ..Default::default() };
     assert_eq!(schemas.add_schema_version(faulty).await.expect_err("refused").code(), Code::InvalidArgument);
 }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use posthorn_domain::clock::Clock;
+use posthorn_domain::cloudevents::decode_structured;
 use posthorn_domain::ids::SubscriptionId;
 use posthorn_domain::node::Question;
 use posthorn_domain::problem::{Code, Problem};
@@ -19,12 +20,20 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::delivery::{Handle, WriterHandle};
+use crate::explain::Explainer;
 use crate::route::{Live, SubscriptionRoute};
 
 /// Takes an event that was refused in again.
 pub trait Reingest: Send + Sync {
-    /// Resolves once it is kept; the problem says why it is refused again.
-    fn reingest<'a>(&'a self, letter: &'a DeadLetter) -> BoxFuture<'a, Result<(), Problem>>;
+    /// Resolves once it is kept; the problem says why it is refused again. `validate_with` lists the schemas that it is held to in
+    /// place of those that it names of the same ones; empty: none.
+    fn reingest<'a>(&'a self, letter: &'a DeadLetter, validate_with: &'a str) -> BoxFuture<'a, Result<(), Problem>>;
+
+    /// Whether there are the schemas that `validate_with` lists.
+    ///
+    /// # Errors
+    /// The problem that whoever asked is to be told.
+    fn knows(&self, validate_with: &str) -> Result<(), Problem>;
 }
 
 /// What answers are made of.
@@ -45,6 +54,8 @@ pub struct Answers {
     pub clock: Clock,
     /// The way back to ingest.
     pub reingest: Arc<dyn Reingest>,
+    /// What explains who gets an event.
+    pub explainer: Explainer,
 }
 
 impl Answers {
@@ -60,8 +71,8 @@ impl Answers {
             Question::DeadLetter { id } => json(&letters::shown(&self.letter(id).await?)),
             Question::DeleteDeadLetter { id } => self.delete_letter(id).await,
             Question::DeleteDeadLetters { filter } => self.delete_letters(&filter).await,
-            Question::RetryDeadLetter { id } => self.retry_letter(id).await,
-            Question::RetryDeadLetters { filter } => self.retry_letters(&filter).await,
+            Question::RetryDeadLetter { id, validate_with } => self.retry_letter(id, validate_with.as_deref()).await,
+            Question::RetryDeadLetters { filter, validate_with } => self.retry_letters(&filter, validate_with.as_deref()).await,
             Question::Subscription { id } => match self.delivery.state_of(id).await? {
                 Some(state) => json(&state),
                 None => Err(unknown(id)),
@@ -71,6 +82,11 @@ impl Answers {
                 None => Err(unknown(id)),
             },
             Question::Replay { id, from, to } => self.replay(id, &from, to.as_deref()).await,
+            Question::Explain { topic, event, direction, all } => {
+                let event = decode_structured(&event.to_string().into())?;
+                self.explainer.event(&topic, event, direction, all).await
+            }
+            Question::ExplainStored { topic, partition, offset, all } => self.explainer.stored(&topic, partition, offset, all).await,
             Question::Sample { topic, limit } => self.sample(&topic, limit).await,
         }
     }

@@ -32,6 +32,7 @@ use crate::config::Config;
 use crate::control::{self, cache::Cache};
 use crate::delivery::{Handle, Setup, Writer};
 use crate::egress::{Resolver, ResolverConfig, client_config};
+use crate::explain::Explainer;
 use crate::ingest::http::{Door, accept_loop};
 use crate::ingest::{Dedup, Parts, Pipeline};
 use crate::read::{Reader, TailNotify};
@@ -166,7 +167,14 @@ impl DataPlane {
         }));
         let doors = CancellationToken::new();
         let reader = Reader::new(live.clone(), Arc::clone(tail.notify()), doors.clone());
-        let door = Door::new(Arc::clone(&pipeline), reader, live.clone(), config.http.clone(), clock.clone());
+        let explainer = Explainer {
+            live: live.clone(),
+            config: config.ingest.clone(),
+            attempts: Some(Arc::clone(&attempts)),
+            blocking: blocking.clone(),
+            clock: clock.clone(),
+        };
+        let door = Door::new(Arc::clone(&pipeline), reader, explainer.clone(), config.http.clone());
         let (shards, sinks) = Shards::start(services, &door, &doors).map_err(io("a shard's thread cannot start"))?;
 
         // The control plane.
@@ -179,6 +187,7 @@ impl DataPlane {
             blocking,
             clock: clock.clone(),
             reingest: Arc::new(Reingester(Arc::clone(&pipeline))),
+            explainer,
         };
         let as_log: Arc<dyn Log> = Arc::clone(&log) as _;
         let plane = NodePlane::new(
@@ -214,7 +223,7 @@ impl DataPlane {
         tokio::spawn(admin::upkeep(metrics, rest.clone()));
         wait_for_snapshot(status.ready).await;
         tokio::spawn(accept_loop(http.0, sinks, config.http.max_connections, ingest_metrics, doors.clone()));
-        tokio::spawn(serve_broker(broker.0, Arc::clone(&pipeline), doors.clone()));
+        tokio::spawn(serve_broker(broker.0, Arc::clone(&pipeline), clock.clone(), doors.clone()));
         tokio::spawn(keep_retention(log, config.log.retention_check, clock, rest.clone()));
         Ok(Self { addresses, pipeline, delivery, shards, writer, control, draining, doors, rest, drain_deadline: config.drain_deadline })
     }
@@ -305,8 +314,8 @@ async fn wait_for_snapshot(mut ready: watch::Receiver<bool>) {
     }
 }
 
-async fn serve_broker(listener: TcpListener, pipeline: Arc<Pipeline>, shutdown: CancellationToken) {
-    if let Err(error) = broker::serve(listener, pipeline, broker::Limits::default(), shutdown.cancelled_owned()).await {
+async fn serve_broker(listener: TcpListener, pipeline: Arc<Pipeline>, clock: Clock, shutdown: CancellationToken) {
+    if let Err(error) = broker::serve(listener, pipeline, broker::Limits::default(), clock, shutdown.cancelled_owned()).await {
         tracing::error!(%error, "the gRPC door has ended");
     }
 }

@@ -60,7 +60,9 @@ impl NodePlane {
             Err(error) => return vec![Nack { resource: "*".into(), reason: format!("revision {revision} cannot be compiled: {error}") }],
         };
         let table = Arc::new(table);
-        self.remember(&table).await;
+        if table.changes.topics || table.changes.since.is_none() {
+            self.remember(&table).await;
+        }
         // Shards first: an event that is routed by a table must find the shards knowing it.
         self.delivery.apply(&table).await;
         self.live.publish(table);

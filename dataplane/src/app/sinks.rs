@@ -6,6 +6,7 @@ use futures_util::future::BoxFuture;
 use posthorn_domain::names::TopicName;
 use posthorn_domain::problem::{Code, Problem};
 use posthorn_domain::record::{Record, Stored};
+use posthorn_domain::schema::named::{Named, parse_list};
 use posthorn_storage::log::{Damage, TailSink};
 use posthorn_storage::state::{Batch, DeadLetter};
 
@@ -69,7 +70,7 @@ impl DeadLetterSink for Letters {
 pub(super) struct Reingester(pub(super) Arc<Pipeline>);
 
 impl Reingest for Reingester {
-    fn reingest<'a>(&'a self, letter: &'a DeadLetter) -> BoxFuture<'a, Result<(), Problem>> {
+    fn reingest<'a>(&'a self, letter: &'a DeadLetter, validate_with: &'a str) -> BoxFuture<'a, Result<(), Problem>> {
         Box::pin(async move {
             let record = Record::decode(&letter.record)
                 .map_err(|error| Problem::new(Code::Internal, format!("the dead letter cannot be read: {error}")))?;
@@ -78,8 +79,18 @@ impl Reingest for Reingester {
                 event: record.event.clone(),
                 publisher: &record.publisher,
                 idempotency_key: record.idempotency_key.as_deref(),
+                direction: record.direction,
+                relayed: None,
             };
-            self.0.republish(publish).await.map(drop)
+            self.0.republish(publish, &instead(validate_with)?).await.map(drop)
         })
     }
+
+    fn knows(&self, validate_with: &str) -> Result<(), Problem> {
+        self.0.knows_schemas(&instead(validate_with)?)
+    }
+}
+
+fn instead(list: &str) -> Result<Named<'_>, Problem> {
+    parse_list(list).map_err(|detail| Problem::new(Code::InvalidRequest, format!("`validate_with`: {detail}")))
 }

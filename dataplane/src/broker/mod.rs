@@ -2,6 +2,7 @@
 //!
 //! It shares the pipeline with the HTTP door, so that both give the same answers. Only `app` calls [`serve`].
 
+mod deadline;
 mod decode;
 mod server;
 mod service;

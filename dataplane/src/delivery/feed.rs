@@ -7,6 +7,7 @@ use posthorn_domain::ids::SubscriptionId;
 use posthorn_domain::record::Stored;
 use posthorn_storage::log::{LogError, Page};
 
+use super::decided::route;
 use super::lane::{Lane, LaneKey, Mode, weight};
 use super::mailbox::Delivered;
 use super::shard::Shard;
@@ -40,7 +41,7 @@ impl Shard {
     /// Hands consecutive events to the lanes that want them.
     fn feed(&mut self, number: u32, records: &[Arc<Stored>]) {
         let Some(part) = self.parts.get_mut(&number) else { return };
-        let topic = Arc::clone(&part.topic);
+        let (table, topic) = (Arc::clone(&self.table), Arc::clone(&part.topic));
         if let Some(last) = records.last() {
             part.fed = part.fed.max(last.offset + 1);
             part.last_at = part.last_at.max(last.record.accepted_at);
@@ -51,12 +52,11 @@ impl Shard {
         for stored in records {
             slots.clear();
             match &stored.hint {
-                Some(hint) if hint.generation == topic.generation => slots.extend_from_slice(&hint.slots),
-                _ => topic.index.matches(&topic.slots, &topic.topic.name, &stored.record.event, &mut slots),
+                Some(hint) if hint.generation == table.generation => slots.extend_from_slice(&hint.slots),
+                _ => route(&table, &topic, &stored.record, &mut slots),
             }
-            for slot in &slots {
-                let id = topic.slots[*slot as usize].id();
-                self.offer(id, number, stored);
+            for route in slots.iter().filter_map(|slot| table.in_slot(*slot)) {
+                self.offer(route.id(), number, stored);
             }
         }
     }
@@ -155,7 +155,7 @@ impl Shard {
     pub(super) fn on_lane_page(&mut self, id: SubscriptionId, key: LaneKey, from: u64, page: Result<Page, LogError>) {
         let context = Rc::clone(&self.context);
         let Some(part) = self.parts.get(&key.part) else { return };
-        let (topic, fed) = (Arc::clone(&part.topic), part.fed);
+        let (table, topic, fed) = (Arc::clone(&self.table), Arc::clone(&part.topic), part.fed);
         let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
         let Some(lane) = subscriber.lanes.get_mut(&key) else { return };
         // The lane was placed elsewhere while the read was under way.
@@ -167,7 +167,7 @@ impl Shard {
                 let was_empty = lane.queue.is_empty();
                 let until = lane.until.unwrap_or(u64::MAX);
                 for stored in page.records.iter().filter(|stored| (from..until).contains(&stored.offset)) {
-                    if subscriber.route.matches(&topic.topic.name, &stored.record.event) && lane.enter(stored) {
+                    if self.decided.wants(&subscriber.route, &table, &topic, key.part, stored) && lane.enter(stored) {
                         self.tail_bytes += weight(stored);
                     }
                 }

@@ -13,6 +13,7 @@ mod ask;
 mod attempt;
 mod breaker;
 mod checkpoint;
+mod decided;
 mod feed;
 mod item;
 mod lane;

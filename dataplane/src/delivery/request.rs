@@ -8,6 +8,7 @@ use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use posthorn_domain::cloudevents::{BATCH_TYPE, encode_header_value, structured_parts};
 use posthorn_domain::event::Event;
+use posthorn_domain::hops::{DELIVERY_HEADER, HOPS, HOPS_HEADER};
 use posthorn_domain::ids::{DeliveryId, MessageId};
 use posthorn_domain::record::Stored;
 use posthorn_domain::resource::{Auth, Format};
@@ -91,7 +92,7 @@ impl Template {
         head.push_with(ID_HEADER, |text| text.push_str(message));
         head.push_with(TIMESTAMP_HEADER, |text| number(text, seconds));
         head.push_with(SIGNATURE_HEADER, |text| context.signatures.sign_into(keys, &signed, text));
-        head.push_with("posthorn-delivery", |text| text.push_str(envelope.delivery.write_to(&mut [0; 40])));
+        head.push_with(DELIVERY_HEADER, |text| text.push_str(envelope.delivery.write_to(&mut [0; 40])));
         head.push_with("posthorn-attempt", |text| number(text, u64::from(envelope.attempt)));
         if envelope.replay {
             head.push_with("posthorn-replay", |text| text.push_str("true"));
@@ -127,6 +128,9 @@ fn event_headers(event: &Event, format: Format, head: &mut Head) {
         head.push("content-type", content_type);
     }
     if format == Format::Data {
+        if let Some(hops) = event.get(HOPS) {
+            head.push(HOPS_HEADER, hops);
+        }
         return;
     }
     head.push_with("ce-specversion", |text| text.push_str("1.0"));

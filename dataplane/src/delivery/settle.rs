@@ -259,6 +259,7 @@ impl Shard {
             expires_at: None,
             durability: Durability::Log,
             dead_letter: DeadLetterRule::Allow,
+            direction: posthorn_domain::direction::Direction::Incoming,
         };
         let message: MessageId = record.message_id(&topic);
         self.outbox.put_dead_letter(DeadLetter {

@@ -18,6 +18,7 @@ use posthorn_storage::state::{Batch, RetryId, State};
 use tokio::sync::{mpsc, oneshot};
 
 use super::ask::Ask;
+use super::decided::Decided;
 use super::lane::LaneKey;
 use super::mailbox::Mailbox;
 use super::part::Part;
@@ -74,6 +75,8 @@ pub(super) struct Shard {
     pub(super) in_turn: HashSet<SubscriptionId>,
     pub(super) wakes: BTreeSet<(Time, SubscriptionId)>,
     pub(super) tail_bytes: usize,
+    /// Who gets records that were read back for lagging lanes.
+    pub(super) decided: Decided,
     /// What the next checkpoint writes beside cursors.
     pub(super) outbox: Batch,
     pub(super) dirty_parts: HashSet<u32>,
@@ -122,6 +125,7 @@ impl Shard {
             in_turn: HashSet::default(),
             wakes: BTreeSet::new(),
             tail_bytes: 0,
+            decided: Decided::default(),
             outbox: Batch::new(),
             dirty_parts: HashSet::default(),
             dirty_lanes: HashSet::default(),

@@ -59,20 +59,38 @@ impl Restored {
 }
 
 impl Shard {
+    /// Costs what has changed, as long as no table was missed.
     pub(super) fn on_table(&mut self, table: Arc<Table>) {
         let old = std::mem::replace(&mut self.table, Arc::clone(&table));
-        self.update_parts(&table);
-        let gone: Vec<_> = self.subscribers.keys().filter(|id| !table.subscriptions.contains_key(*id)).copied().collect();
-        gone.into_iter().for_each(|id| self.remove_subscriber(id));
-        let (shard, shards) = (self.context.shard, self.context.shards);
-        for (id, route) in &table.subscriptions {
-            let unchanged = old.subscriptions.get(id).is_some_and(|before| Arc::ptr_eq(before, route));
-            if shard_of(*id, shards) == shard && !unchanged {
-                self.place_subscriber(Arc::clone(route));
+        let all = table.changes.since != Some(old.generation);
+        if all || table.changes.topics {
+            self.update_parts(&table);
+        }
+        let changed = if all { self.differing(&old) } else { table.changes.subscriptions.clone() };
+        for id in &changed {
+            match table.subscriptions.get(id) {
+                Some(route) if shard_of(*id, self.context.shards) == self.context.shard => self.place_subscriber(Arc::clone(route)),
+                Some(_) => {}
+                None => self.remove_subscriber(*id),
             }
         }
-        let resting: Vec<_> = self.subscribers.values().filter(|subscriber| !subscriber.route.is_active()).map(Subscriber::id).collect();
-        resting.into_iter().for_each(|id| self.hold_place(id));
+        // New partitions concern whoever rests; other changes concern only who changed.
+        let looked_at = if all || table.changes.topics { self.subscribers.keys().copied().collect() } else { changed };
+        for id in looked_at {
+            if self.subscribers.get(&id).is_some_and(|subscriber| !subscriber.route.is_active()) {
+                self.hold_place(id);
+            }
+        }
+    }
+
+    /// Subscriptions that are not what they were, or gone.
+    fn differing(&self, old: &Table) -> Vec<SubscriptionId> {
+        let is_new = |(id, route): &(&SubscriptionId, &Arc<SubscriptionRoute>)| {
+            !old.subscriptions.get(*id).is_some_and(|before| Arc::ptr_eq(before, route))
+        };
+        let new = self.table.subscriptions.iter().filter(is_new).map(|(id, _)| *id);
+        let gone = self.subscribers.keys().filter(|id| !self.table.subscriptions.contains_key(*id)).copied();
+        new.chain(gone).collect()
     }
 
     fn update_parts(&mut self, table: &Table) {

@@ -6,25 +6,26 @@ use std::cell::RefCell;
 
 use compact_str::CompactString;
 use posthorn_domain::event::{DataKind, Event};
+use posthorn_domain::filter::View;
 use posthorn_domain::ids::DeadLetterId;
-use posthorn_domain::json::Parser;
+use posthorn_domain::json::{Doc, Parser};
 use posthorn_domain::problem::Problem;
-use posthorn_domain::qos::Durability;
+use posthorn_domain::qos::{Durability, OnRefusal};
 use posthorn_domain::record::{Record, RouteHint};
 use posthorn_domain::time::Time;
 use posthorn_storage::state::DeadLetter;
 
 use super::pipeline::Submission;
-use super::qos;
 use super::schemas::{self, Refusal, Set};
-use crate::route::TopicRoute;
+use super::{hops, qos};
+use crate::config;
 
 /// What is to be done with an event.
 pub(super) enum Verdict {
     /// Append it.
     Keep(Record, RouteHint),
-    /// Refused, but kept as a dead letter.
-    Letter(Box<DeadLetter>),
+    /// Refused, but to be kept as a dead letter; the problem is for whoever may not make one.
+    Letter(Box<(DeadLetter, Problem)>),
     /// Refused.
     Refuse(Problem),
 }
@@ -39,16 +40,17 @@ thread_local! {
 }
 
 /// Decides.
-pub(super) fn admit(submission: &Submission, default: Durability, now: Time) -> Verdict {
-    let topic = &submission.route;
-    let (set, resolved) = schemas::resolve(&submission.table, topic, &submission.event);
+pub(super) fn admit(submission: &Submission, config: &config::Ingest, now: Time) -> Verdict {
+    let (set, resolved) = schemas::resolve(&submission.table, &submission.route, &submission.event);
+    let max_hops = submission.route.topic.spec.max_hops.unwrap_or(config.max_hops);
+    let resolved = hops::check(submission.hops, max_hops).and(resolved);
     let checked = SCRATCH.with_borrow_mut(|scratch| check_and_route(submission, &set, resolved, scratch));
     let slots = match checked {
         Ok(slots) => slots,
-        Err(refusal) => return refuse(submission, &set, refusal, now),
+        Err(refusal) => return refuse(submission, &set, refusal, config, now),
     };
-    match record(submission, &set, default, now) {
-        Ok(record) => Verdict::Keep(record, RouteHint { generation: topic.generation, slots }),
+    match record(submission, &set, &slots, config, now) {
+        Ok(record) => Verdict::Keep(record, RouteHint { generation: submission.table.generation, slots }),
         Err(problem) => Verdict::Refuse(problem),
     }
 }
@@ -67,29 +69,31 @@ fn check_and_route(
             .parse(event.data(), |doc| {
                 resolved?;
                 schemas::check(set, doc)?;
-                Ok(route(&submission.route, event, slots))
+                Ok(route(submission, Some(doc), slots))
             })
             .unwrap_or_else(|fault| Err(Refusal { problem: fault.into(), reason: None }))
     } else {
         resolved?;
         schemas::check_other(set, event)?;
-        Ok(route(&submission.route, event, slots))
+        Ok(route(submission, None, slots))
     }
 }
 
-fn route(topic: &TopicRoute, event: &Event, slots: &mut Vec<u32>) -> Box<[u32]> {
+fn route(submission: &Submission, data: Option<Doc<'_>>, slots: &mut Vec<u32>) -> Box<[u32]> {
     slots.clear();
-    topic.index.matches(&topic.slots, &topic.topic.name, event, slots);
+    let topic = &submission.route.topic.name;
+    let view = View { data, direction: submission.direction, ..View::new(topic, &submission.event) };
+    submission.table.index.matches(&view, slots);
     slots.as_slice().into()
 }
 
-fn record(submission: &Submission, set: &Set, default: Durability, now: Time) -> Result<Record, Problem> {
-    let spec = &submission.route.topic.spec;
-    let event = &submission.event;
+fn record(submission: &Submission, set: &Set, slots: &[u32], config: &config::Ingest, now: Time) -> Result<Record, Problem> {
+    let (event, topic) = (&submission.event, &submission.route);
+    let resolved = qos::of_event(event, topic, set, config)?;
     Ok(Record {
-        durability: qos::durability(event, spec, schemas::specs(set), default)?,
-        expires_at: qos::expires_at(event, spec, schemas::specs(set), now)?,
-        dead_letter: qos::dead_letter(schemas::specs(set)),
+        durability: qos::demanded(resolved.durability.value, &submission.table, slots),
+        expires_at: qos::expires_at(event, resolved.ttl.value, now)?,
+        dead_letter: resolved.dead_letter.value,
         ..bare_record(submission, now)
     })
 }
@@ -103,17 +107,18 @@ fn bare_record(submission: &Submission, now: Time) -> Record {
         expires_at: None,
         durability: Durability::Sync,
         dead_letter: posthorn_domain::qos::DeadLetter::Allow,
+        direction: submission.direction,
     }
 }
 
 #[cold]
-fn refuse(submission: &Submission, set: &Set, refusal: Refusal, now: Time) -> Verdict {
+fn refuse(submission: &Submission, set: &Set, refusal: Refusal, config: &config::Ingest, now: Time) -> Verdict {
     let Refusal { problem, reason } = refusal;
-    let spec = &submission.route.topic.spec;
-    let Some(reason) = reason.filter(|_| qos::keeps_refusals(spec, schemas::specs(set))) else {
+    let kept = || qos::of_refused(&submission.route, set, config).on_refusal.value == OnRefusal::DeadLetter;
+    let Some(reason) = reason.filter(|_| kept()) else {
         return Verdict::Refuse(problem);
     };
-    Verdict::Letter(Box::new(DeadLetter {
+    let letter = DeadLetter {
         id: DeadLetterId::make(),
         reason,
         detail: problem.detail().to_owned(),
@@ -125,7 +130,8 @@ fn refuse(submission: &Submission, set: &Set, refusal: Refusal, now: Time) -> Ve
         delivery: None,
         attempts: 0,
         errors: problem.errors().to_vec(),
-    }))
+    };
+    Verdict::Letter(Box::new((letter, problem)))
 }
 
 /// The event's id, to be answered with.

@@ -5,7 +5,10 @@
 
 mod admit;
 mod answer;
+mod budget;
 mod dedup;
+mod foresee;
+mod hops;
 pub mod http;
 mod key;
 mod letters;
@@ -15,9 +18,14 @@ mod rebuild;
 mod schemas;
 
 pub use answer::{Outcome, write_outcome};
+pub use budget::Budget;
+pub(crate) use budget::Held;
 pub use dedup::{Claim, Claimed, Dedup, First};
+pub(crate) use foresee::foresee;
+pub(crate) use hops::relayed;
 pub use key::idempotency_key;
 pub use letters::DeadLetterSink;
 pub(crate) use pipeline::topic_unknown;
 pub use pipeline::{Begun, Parts, Pipeline, Publish};
+pub use qos::explained as qos_of;
 pub use rebuild::rebuild;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use compact_str::CompactString;
 use futures_util::future::BoxFuture;
 use posthorn_domain::clock::Clock;
+use posthorn_domain::direction::Direction;
 use posthorn_domain::event::Event;
 use posthorn_domain::ids::MessageId;
 use posthorn_domain::problem::{Code, Problem};
@@ -15,7 +16,7 @@ use tokio::sync::oneshot;
 
 use super::admit::{Verdict, admit, id_of};
 use super::dedup::{Claim, Claimed, Dedup, First};
-use super::{DeadLetterSink, Outcome};
+use super::{Budget, DeadLetterSink, Outcome, hops, schemas};
 use crate::config;
 use crate::route::{Live, Table, TopicRoute};
 use crate::telemetry::IngestMetrics;
@@ -39,6 +40,7 @@ pub struct Parts {
 /// Takes events in. One serves all shards; scratch is by thread.
 pub struct Pipeline {
     parts: Parts,
+    budget: Budget,
     draining: AtomicBool,
 }
 
@@ -52,6 +54,10 @@ pub struct Publish<'a> {
     pub publisher: &'a str,
     /// What stands in for `source` and `id` as the key for duplicates.
     pub idempotency_key: Option<&'a str>,
+    /// Which way it goes.
+    pub direction: Direction,
+    /// When a Posthorn sent it: the hops that its request tells beside the event, else 0.
+    pub relayed: Option<u32>,
 }
 
 /// An event whose topic is known: what is needed to try it, and to try it again.
@@ -62,6 +68,9 @@ pub(super) struct Submission {
     pub(super) event: Event,
     pub(super) publisher: CompactString,
     pub(super) idempotency_key: Option<CompactString>,
+    pub(super) direction: Direction,
+    /// Posthorns on its way.
+    pub(super) hops: u32,
     /// A refusal is the answer even where QoS would keep the event as a dead letter: it is one already.
     strict: bool,
 }
@@ -80,7 +89,8 @@ enum Stage {
 impl Pipeline {
     /// A pipeline of these parts.
     pub fn new(parts: Parts) -> Self {
-        Self { parts, draining: AtomicBool::new(false) }
+        let budget = Budget::new(parts.config.max_in_flight_bytes, parts.metrics.clone());
+        Self { parts, budget, draining: AtomicBool::new(false) }
     }
 
     /// From now on every event is answered with 503: the node is shutting down.
@@ -91,6 +101,11 @@ impl Pipeline {
     /// The limits that it holds to.
     pub fn config(&self) -> &config::Ingest {
         &self.parts.config
+    }
+
+    /// What all requests of all doors may hold.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// What it counts.
@@ -107,14 +122,27 @@ impl Pipeline {
         self.finish(begun).await
     }
 
-    /// Takes a dead letter in again. When it is refused again, that is the answer, and no second letter is made of it.
+    /// Takes a dead letter in again, held to the schemas of `instead` in place of those that it names of the same ones. When it is
+    /// refused again, that is the answer, and no second letter is made of it.
     ///
     /// # Errors
     /// As [`Pipeline::publish`].
-    pub async fn republish(&self, publish: Publish<'_>) -> Result<Outcome, Problem> {
-        let submission = self.receive(publish)?;
+    pub async fn republish(&self, publish: Publish<'_>, instead: &[(&str, Option<u32>)]) -> Result<Outcome, Problem> {
+        let mut submission = self.receive(publish)?;
+        if !instead.is_empty() {
+            submission.event = schemas::renamed(&submission.table, &submission.event, instead)?;
+        }
         let begun = self.submit(Submission { strict: true, ..submission });
         self.finish(begun).await
+    }
+
+    /// Whether this node knows all these schemas.
+    ///
+    /// # Errors
+    /// `schema-unknown` or `schema-version-unknown`, as a publisher hears them.
+    pub fn knows_schemas(&self, named: &[(&str, Option<u32>)]) -> Result<(), Problem> {
+        let table = self.parts.live.load();
+        named.iter().try_for_each(|(name, version)| schemas::find(&table, name, *version).map(drop).map_err(|refusal| refusal.problem))
     }
 
     /// Does all that can be done without waiting. Begin a whole batch before finishing its first: one flush serves all.
@@ -161,7 +189,7 @@ impl Pipeline {
         if self.draining.load(Ordering::Relaxed) {
             return Err(Problem::new(Code::Draining, "the node is shutting down; send to another, or again").with_retry_after(2));
         }
-        let Publish { topic, event, publisher, idempotency_key } = publish;
+        let Publish { topic, event, publisher, idempotency_key, direction, relayed } = publish;
         let max = self.parts.config.max_event_bytes;
         if event.size() > max {
             let detail = format!("the event takes {} bytes, attributes and data; at most {max} are taken", event.size());
@@ -170,8 +198,9 @@ impl Pipeline {
         let table = self.parts.live.snapshot();
         let name = topic.or_else(|| event.get("topic")).unwrap_or_else(|| event.ty());
         let route = table.topics.get(name).cloned().ok_or_else(|| topic_unknown(name))?;
-        let event = event.with_attr("topic", &route.topic.name);
-        Ok(Submission { table, route, event, publisher: publisher.into(), idempotency_key: idempotency_key.map(Into::into), strict: false })
+        let (event, hops) = hops::arrived(event.with_attr("topic", &route.topic.name), relayed)?;
+        let (publisher, idempotency_key) = (publisher.into(), idempotency_key.map(Into::into));
+        Ok(Submission { table, route, event, publisher, idempotency_key, direction, hops, strict: false })
     }
 
     /// The key for duplicates comes first, so that a re-send of what was accepted is answered as such whatever has changed since.
@@ -187,15 +216,13 @@ impl Pipeline {
                 Claimed::Seen(first) => return Begun(Stage::Done(Ok(duplicate(&submission, first)))),
             }
         }
-        match admit(&submission, self.parts.config.default_durability, now) {
+        match admit(&submission, &self.parts.config, now) {
             Verdict::Refuse(problem) => Begun(Stage::Done(Err(problem))),
-            Verdict::Letter(letter) if submission.strict => {
-                let problem = Problem::new(Code::SchemaInvalid, format!("the event is still refused: {}", letter.detail));
-                Begun(Stage::Done(Err(problem.with_errors(letter.errors))))
-            }
-            Verdict::Letter(letter) => {
+            Verdict::Letter(refused) if submission.strict => Begun(Stage::Done(Err(refused.1))),
+            Verdict::Letter(refused) => {
+                let (letter, _) = *refused;
                 let answer = dead_lettered(&submission, letter.reason);
-                Begun(Stage::Letter { kept: self.parts.letters.put(*letter), answer, _claim: claim })
+                Begun(Stage::Letter { kept: self.parts.letters.put(letter), answer, _claim: claim })
             }
             Verdict::Keep(record, hint) => {
                 let partition = submission.route.partition(record.key());

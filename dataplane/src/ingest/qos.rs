@@ -1,41 +1,75 @@
-//! What is promised for an event: the strongest of what the event, its schemas and its topic say (DESIGN §5).
+//! What is promised for an event: the outcome of [`posthorn_domain::qos::resolve`], and the event's own attributes on top.
 
 use posthorn_domain::event::Event;
 use posthorn_domain::problem::{Code, Problem};
-use posthorn_domain::qos::{DeadLetter, Durability, OnRefusal};
-use posthorn_domain::resource::{SchemaSpec, TopicSpec};
+use posthorn_domain::qos::{self, Durability, Parties, Resolved, Shown};
+use posthorn_domain::resource::SubscriptionSpec;
 use posthorn_domain::time::Time;
+use posthorn_domain::units::Dur;
 
-/// The durability of an event; `default` counts only where nobody sets one.
+use super::schemas::{self, Set};
+use crate::config;
+use crate::route::{Table, TopicRoute};
+
+/// What is in force for an event of this topic with this schema set.
 ///
 /// # Errors
 /// `invalid-event` when the attribute `durability` is none.
-pub(super) fn durability<'a>(
-    event: &Event,
-    topic: &TopicSpec,
-    schemas: impl Iterator<Item = &'a SchemaSpec>,
-    default: Durability,
-) -> Result<Durability, Problem> {
-    let own: Option<Durability> = event
-        .get("durability")
-        .map(str::parse)
-        .transpose()
-        .map_err(|error| Problem::new(Code::InvalidEvent, format!("attribute `durability`: {error}")))?;
-    let strongest = schemas.filter_map(|spec| spec.durability).chain(topic.durability).chain(own).max();
-    Ok(strongest.unwrap_or(default))
+pub(super) fn of_event<'a>(event: &Event, topic: &'a TopicRoute, set: &Set, config: &config::Ingest) -> Result<Resolved<'a>, Problem> {
+    let event_durability = durability(event)?;
+    Ok(qos::resolve(&Parties { event_durability, ..of_topic(topic, config) }, schemas::specs(set)))
 }
 
-/// When the event expires: the greatest time to live of its schemas, else the topic's, cut short by `expirytime`.
+/// The same where the event's own wishes do not count, because it is refused.
+pub(super) fn of_refused<'a>(topic: &'a TopicRoute, set: &Set, config: &config::Ingest) -> Resolved<'a> {
+    qos::resolve(&of_topic(topic, config), schemas::specs(set))
+}
+
+/// What is in force for this event on its way to this subscription, and who set it: for whoever explains a delivery. Schemas that
+/// are not known are left out, as an event that names one is refused anyway.
+pub fn explained(
+    table: &Table,
+    topic: &TopicRoute,
+    event: &Event,
+    subscription: Option<&SubscriptionSpec>,
+    config: &config::Ingest,
+) -> Shown {
+    let (set, _) = schemas::resolve(table, topic, event);
+    let event_durability = durability(event).ok().flatten();
+    let parties = Parties { event_durability, subscription, ..of_topic(topic, config) };
+    qos::resolve(&parties, schemas::specs(&set)).shown(&schemas::references(&set))
+}
+
+fn of_topic<'a>(topic: &'a TopicRoute, config: &config::Ingest) -> Parties<'a> {
+    Parties {
+        default_durability: config.default_durability,
+        default_max_hops: config.max_hops,
+        topic: &topic.topic.spec,
+        event_durability: None,
+        subscription: None,
+    }
+}
+
+/// What the event itself asks for.
+fn durability(event: &Event) -> Result<Option<Durability>, Problem> {
+    let own = event.get("durability").map(str::parse).transpose();
+    own.map_err(|error| Problem::new(Code::InvalidEvent, format!("attribute `durability`: {error}")))
+}
+
+/// The strongest of what was decided and what the subscriptions demand that get the event.
+pub(super) fn demanded(decided: Durability, table: &Table, slots: &[u32]) -> Durability {
+    if decided == Durability::Sync {
+        return decided;
+    }
+    let demand = |slot: &u32| table.in_slot(*slot)?.subscription.spec.qos.durability;
+    slots.iter().filter_map(demand).fold(decided, Durability::max)
+}
+
+/// When an event expires that lives for `ttl`, cut short by its `expirytime`.
 ///
 /// # Errors
 /// `expired` when that is not after `accepted_at`; `invalid-event` for an `expirytime` that is no time.
-pub(super) fn expires_at<'a>(
-    event: &Event,
-    topic: &TopicSpec,
-    schemas: impl Iterator<Item = &'a SchemaSpec>,
-    accepted_at: Time,
-) -> Result<Option<Time>, Problem> {
-    let ttl = schemas.filter_map(|spec| spec.ttl).max().or(topic.ttl);
+pub(super) fn expires_at(event: &Event, ttl: Option<Dur>, accepted_at: Time) -> Result<Option<Time>, Problem> {
     let by_ttl = ttl.map(|ttl| accepted_at.after(ttl.std()));
     let by_event = event.get("expirytime").map(expiry_time).transpose()?;
     let expires = [by_ttl, by_event].into_iter().flatten().min();
@@ -56,21 +90,9 @@ fn expiry_time(text: &str) -> Result<Time, Problem> {
     }
 }
 
-/// Whether the event may become a dead letter: `never` is the stronger.
-pub(super) fn dead_letter<'a>(schemas: impl Iterator<Item = &'a SchemaSpec>) -> DeadLetter {
-    schemas.map(|spec| spec.dead_letter).max().unwrap_or_default()
-}
-
-/// Whether a refusal is kept as a dead letter and answered as a success.
-pub(super) fn keeps_refusals<'a>(topic: &TopicSpec, schemas: impl Iterator<Item = &'a SchemaSpec> + Clone) -> bool {
-    let wanted = topic.on_refusal == OnRefusal::DeadLetter || schemas.clone().any(|spec| spec.on_refusal == Some(OnRefusal::DeadLetter));
-    wanted && dead_letter(schemas) == DeadLetter::Allow
-}
-
 #[cfg(test)]
 mod tests {
     use posthorn_domain::event::{AttrKind, EventBuilder};
-    use posthorn_domain::units::Dur;
 
     use super::*;
 
@@ -82,65 +104,29 @@ mod tests {
         builder.build()
     }
 
-    fn schema(durability: Option<Durability>, ttl: Option<u64>, dead_letter: DeadLetter, on_refusal: Option<OnRefusal>) -> SchemaSpec {
-        SchemaSpec { schema: true.into(), ttl: ttl.map(Dur::from_secs), durability, dead_letter, on_refusal, assert_formats: false }
+    #[test]
+    fn the_event_asks_for_a_durability_that_there_is() {
+        assert_eq!(durability(&event(&[])).expect("valid"), None);
+        assert_eq!(durability(&event(&[("durability", "log")])).expect("valid"), Some(Durability::Log));
+        assert!(durability(&event(&[("durability", "disk")])).expect_err("none").detail().contains("durability"));
     }
 
     #[test]
-    fn the_strongest_durability_wins_and_the_default_only_fills_in() {
-        use Durability::{Log, None as Memory, Sync};
-        for (own, schemas, topic, wanted) in [
-            (None, vec![], None, Sync),
-            (Some("none"), vec![], None, Memory),
-            (Some("none"), vec![], Some(Log), Log),
-            (Some("none"), vec![Some(Sync), None], Some(Log), Sync),
-            (Some("sync"), vec![Some(Memory)], None, Sync),
-            (None, vec![Some(Memory)], None, Memory),
-        ] {
-            let event = event(&own.map(|text| ("durability", text)).into_iter().collect::<Vec<_>>());
-            let topic = TopicSpec { durability: topic, ..TopicSpec::default() };
-            let specs: Vec<_> = schemas.iter().map(|durability| schema(*durability, None, DeadLetter::Allow, None)).collect();
-            assert_eq!(durability(&event, &topic, specs.iter(), Sync).expect("valid"), wanted);
-        }
-        let bad = durability(&event(&[("durability", "disk")]), &TopicSpec::default(), [].iter(), Sync).expect_err("no durability");
-        assert!(bad.detail().contains("durability"));
-    }
-
-    #[test]
-    fn the_greatest_time_to_live_counts_and_expirytime_cuts_it_short() {
+    fn expirytime_cuts_the_time_to_live_short_and_never_lengthens_it() {
         let now = Time::parse("2026-01-01T00:00:00Z").expect("a time");
         let at = |secs| Some(now.after(Dur::from_secs(secs).std()));
-        let topic = TopicSpec { ttl: Some(Dur::from_secs(60)), ..TopicSpec::default() };
-        let specs = [10, 20].map(|ttl| schema(None, Some(ttl), DeadLetter::Allow, None));
-        let silent = [schema(None, None, DeadLetter::Allow, None)];
-        assert_eq!(expires_at(&event(&[]), &topic, specs.iter(), now).expect("valid"), at(20));
-        assert_eq!(expires_at(&event(&[]), &topic, silent.iter(), now).expect("valid"), at(60));
-        assert_eq!(expires_at(&event(&[]), &TopicSpec::default(), silent.iter(), now).expect("valid"), None);
+        let ttl = Some(Dur::from_secs(20));
+        assert_eq!(expires_at(&event(&[]), None, now).expect("valid"), None);
+        assert_eq!(expires_at(&event(&[]), ttl, now).expect("valid"), at(20));
         let soon = event(&[("expirytime", "2026-01-01T00:00:05Z")]);
-        assert_eq!(expires_at(&soon, &topic, specs.iter(), now).expect("valid"), at(5));
+        assert_eq!(expires_at(&soon, ttl, now).expect("valid"), at(5));
+        assert_eq!(expires_at(&soon, None, now).expect("valid"), at(5));
         let late = event(&[("expirytime", "2027-01-01T00:00:00Z")]);
-        assert_eq!(expires_at(&late, &topic, specs.iter(), now).expect("valid"), at(20));
+        assert_eq!(expires_at(&late, ttl, now).expect("valid"), at(20));
         for past in ["2026-01-01T00:00:00Z", "1969-01-01T00:00:00Z"] {
-            let refused = expires_at(&event(&[("expirytime", past)]), &topic, specs.iter(), now).expect_err("past");
+            let refused = expires_at(&event(&[("expirytime", past)]), ttl, now).expect_err("past");
             assert_eq!(refused.code(), Code::Expired);
         }
-    }
-
-    #[test]
-    fn refusals_are_kept_where_anyone_says_so_and_nobody_forbids_it() {
-        use OnRefusal::{DeadLetter as Keep, Reject};
-        let allow = |on| schema(None, None, DeadLetter::Allow, on);
-        let never = |on| schema(None, None, DeadLetter::Never, on);
-        for (topic, schemas, wanted) in [
-            (Reject, vec![], false),
-            (Keep, vec![], true),
-            (Keep, vec![allow(Some(Reject))], true),
-            (Reject, vec![allow(None), allow(Some(Keep))], true),
-            (Keep, vec![never(None)], false),
-            (Reject, vec![allow(Some(Keep)), never(None)], false),
-        ] {
-            let topic = TopicSpec { on_refusal: topic, ..TopicSpec::default() };
-            assert_eq!(keeps_refusals(&topic, schemas.iter()), wanted);
-        }
+        assert_eq!(expires_at(&event(&[("expirytime", "soon")]), ttl, now).expect_err("none").code(), Code::InvalidEvent);
     }
 }

@@ -8,16 +8,15 @@ use posthorn_domain::names::{Name, SchemaRef};
 use posthorn_domain::problem::{Code, Fault, Problem};
 use posthorn_domain::reason::Reason;
 use posthorn_domain::resource::SchemaSpec;
+use posthorn_domain::schema::named::{Named, parse_list, version_number};
 use smallvec::SmallVec;
 
 use crate::route::{SchemaRoute, Table, TopicRoute};
 
-/// Schemas that one event may name.
-const MAX_NAMED: usize = 16;
 /// Faults that one refusal tells.
 const MAX_FAULTS: usize = 20;
-/// Seconds after which a version may have reached this node.
-const NEWER_VERSION_RETRY: u32 = 2;
+/// Seconds after which a schema may have reached this node: its snapshot is never newer than the control plane's, and may be older.
+const NEWER_RETRY: u32 = 2;
 
 /// The schemas of one event.
 pub(super) type Set = SmallVec<[Arc<SchemaRoute>; 4]>;
@@ -67,41 +66,14 @@ fn contains(set: &Set, route: &Arc<SchemaRoute>) -> bool {
     set.iter().any(|known| Arc::ptr_eq(known, route))
 }
 
-type Named<'a> = SmallVec<[(&'a str, Option<u32>); 4]>;
-
 /// The names in `schemas` and `dataschema`, with versions where they are given.
 fn named<'a>(table: &'a Table, event: &'a Event) -> Result<Named<'a>, Refusal> {
-    let mut named = Named::new();
-    for item in event.get("schemas").unwrap_or_default().split_ascii_whitespace() {
-        named.push(item_of_list(item)?);
-    }
-    if let Some((name, version)) = event.get("dataschema").and_then(|uri| by_uri(table, uri)) {
-        named.push((name, Some(version)));
-    }
-    if named.len() > MAX_NAMED {
-        return Err(malformed(format!("attribute `schemas`: an event may name at most {MAX_NAMED} schemas")));
-    }
-    Ok(named)
-}
-
-fn item_of_list(item: &str) -> Result<(&str, Option<u32>), Refusal> {
-    let (name, version) = match item.split_once(':') {
-        None => (item, None),
-        Some((name, version)) => (name, Some(version_number(version))),
+    let mut named = match event.get("schemas") {
+        None => Named::new(),
+        Some(list) => parse_list(list).map_err(|detail| malformed(format!("attribute `schemas`: {detail}")))?,
     };
-    match version {
-        None if Name::is_valid(name) => Ok((name, None)),
-        Some(Some(version)) if Name::is_valid(name) => Ok((name, Some(version))),
-        _ => {
-            let shown: String = item.chars().take(100).collect();
-            Err(malformed(format!("attribute `schemas`: `{shown}` is not a schema and a version from 1, such as `order:3` or `order`")))
-        }
-    }
-}
-
-fn version_number(text: &str) -> Option<u32> {
-    let plain = !text.is_empty() && !text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit());
-    plain.then(|| text.parse().ok()).flatten()
+    named.extend(event.get("dataschema").and_then(|uri| by_uri(table, uri)).map(|(name, version)| (name, Some(version))));
+    Ok(named)
 }
 
 /// `dataschema` that names a registered version; any other is the publisher's own business.
@@ -118,23 +90,26 @@ fn malformed(detail: String) -> Refusal {
     Refusal { problem: Problem::new(Code::InvalidEvent, detail), reason: None }
 }
 
-fn find(table: &Table, name: &str, version: Option<u32>) -> Result<Arc<SchemaRoute>, Refusal> {
+pub(super) fn find(table: &Table, name: &str, version: Option<u32>) -> Result<Arc<SchemaRoute>, Refusal> {
     let versions = table.schemas.get(name).filter(|versions| !versions.is_empty());
     let newest = versions.and_then(|versions| versions.last_key_value());
+    let revision = table.revision;
     let (Some(versions), Some((newest, latest))) = (versions, newest) else {
-        return Err(unknown(Problem::new(Code::SchemaUnknown, format!("schema `{name}` is not registered"))));
+        let detail = format!("schema `{name}` is not known to this node, which has schemas known up to revision {revision}");
+        return Err(unknown(Problem::new(Code::SchemaUnknown, detail).with("revision", revision).with_retry_after(NEWER_RETRY)));
     };
     match version {
         None => Ok(latest.clone()),
         Some(version) if version > *newest => {
-            let detail =
-                format!("schema `{name}:{version}` is not known to this node: known up to {newest} at revision {}", table.revision);
-            let problem = Problem::new(Code::SchemaVersionUnknown, detail).with("known_up_to", *newest).with("revision", table.revision);
-            Err(unknown(problem.with_retry_after(NEWER_VERSION_RETRY)))
+            let detail = format!(
+                "schema `{name}:{version}` is not known to this node: its newest version is {newest}, known up to revision {revision}"
+            );
+            let problem = Problem::new(Code::SchemaVersionUnknown, detail).with("known_up_to", *newest).with("revision", revision);
+            Err(unknown(problem.with_retry_after(NEWER_RETRY)))
         }
         Some(version) => versions.get(&version).cloned().ok_or_else(|| {
-            let detail = format!("schema `{name}` has no version {version}; its newest is {newest}");
-            unknown(Problem::new(Code::SchemaUnknown, detail))
+            let detail = format!("schema `{name}` has no version {version}; its newest is {newest}, known up to revision {revision}");
+            unknown(Problem::new(Code::SchemaUnknown, detail).with("revision", revision))
         }),
     }
 }
@@ -181,4 +156,31 @@ fn label(route: &SchemaRoute) -> String {
 /// The specifications of a set, for the QoS rules.
 pub(super) fn specs(set: &Set) -> impl Iterator<Item = &SchemaSpec> + Clone {
     set.iter().map(|route| &route.version.spec)
+}
+
+/// The references of a set, in its order.
+pub(super) fn references(set: &Set) -> Vec<SchemaRef> {
+    set.iter().map(|route| route.version.reference()).collect()
+}
+
+/// The event as it is when it is held to the schemas of `instead`, in place of what it names of the same ones and of what is not
+/// registered. A `dataschema` that names another version of them would lie, and goes.
+///
+/// # Errors
+/// As [`resolve`], when one of `instead` is not known.
+pub(super) fn renamed(table: &Table, event: &Event, instead: &[(&str, Option<u32>)]) -> Result<Event, Problem> {
+    let replaced = |name: &str| instead.iter().any(|(other, _)| *other == name);
+    let mut list: Vec<String> = Vec::new();
+    let before = event.get("schemas").and_then(|list| parse_list(list).ok()).unwrap_or_default();
+    for (name, version) in before.into_iter().filter(|(name, _)| !replaced(name)) {
+        if find(table, name, version).is_ok() {
+            list.push(version.map_or_else(|| name.to_owned(), |version| format!("{name}:{version}")));
+        }
+    }
+    for (name, version) in instead {
+        list.push(find(table, name, *version).map_err(|refusal| refusal.problem)?.version.reference().to_string());
+    }
+    let renamed = event.with_attr("schemas", &list.join(" "));
+    let gone = event.get("dataschema").and_then(|uri| by_uri(table, uri)).is_some_and(|(name, _)| replaced(name));
+    Ok(if gone { renamed.without_attr("dataschema") } else { renamed })
 }

@@ -3,16 +3,21 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use posthorn_domain::filter::Filter;
 use posthorn_domain::position::Cursor;
 use posthorn_domain::problem::Problem;
 use posthorn_domain::record::Stored;
 use posthorn_storage::log::{Gap, Page};
 
 use super::place::of_log;
-use crate::route::TopicRoute;
+use crate::route::{TopicRoute, look};
 
 /// Bytes of events in one slice, about; one event is always given.
 const MAX_BYTES: usize = 4 << 20;
+/// Events that one read looks at when it has a filter, about.
+const MAX_LOOKED_AT: usize = 10_000;
+/// Events that are loaded at once when there is a filter.
+const SHARE: usize = 256;
 
 /// What one read of a topic gave.
 #[derive(Debug)]
@@ -21,6 +26,8 @@ pub struct Slice {
     pub entries: Vec<Entry>,
     /// Where to read on.
     pub cursor: Cursor,
+    /// It ended because of how much it had looked at, and there may be more already.
+    pub more: bool,
 }
 
 /// One thing read, and the cursor behind it.
@@ -51,18 +58,45 @@ enum Piece {
     Gap(Gap),
 }
 
-/// Reads at most `limit` entries and moves `cursor` behind them.
-pub(super) async fn read(route: &TopicRoute, cursor: &mut Cursor, limit: usize) -> Result<Slice, Problem> {
-    let mut entries = Vec::new();
-    let mut bytes = 0;
-    while entries.len() < limit && bytes < MAX_BYTES {
-        let mut queues = load(route, cursor, limit - entries.len(), MAX_BYTES - bytes).await?;
+/// What a read has done so far.
+struct Progress<'a> {
+    filter: Option<&'a Filter>,
+    reads_data: bool,
+    limit: usize,
+    entries: Vec<Entry>,
+    bytes: usize,
+    looked_at: usize,
+}
+
+/// Reads at most `limit` entries and moves `cursor` behind them. Of events, only those are entries for which the filter holds.
+pub(super) async fn read(route: &TopicRoute, cursor: &mut Cursor, limit: usize, filter: Option<&Filter>) -> Result<Slice, Problem> {
+    let reads_data = filter.is_some_and(Filter::reads_data);
+    let mut progress = Progress { filter, reads_data, limit, entries: Vec::new(), bytes: 0, looked_at: 0 };
+    while progress.has_room() {
+        let records = if filter.is_some() { SHARE } else { limit - progress.entries.len() };
+        let mut queues = load(route, cursor, records, MAX_BYTES.saturating_sub(progress.bytes).max(1)).await?;
         if queues.iter().all(|(_, pieces)| pieces.is_empty()) {
-            break;
+            return Ok(Slice { entries: progress.entries, cursor: cursor.clone(), more: false });
         }
-        drain(&mut queues, cursor, limit, &mut bytes, &mut entries);
+        drain(route, &mut queues, cursor, &mut progress);
+        if filter.is_some() {
+            // Evaluating takes time that others on this thread want too.
+            tokio::task::yield_now().await;
+        }
     }
-    Ok(Slice { entries, cursor: cursor.clone() })
+    Ok(Slice { entries: progress.entries, cursor: cursor.clone(), more: true })
+}
+
+impl Progress<'_> {
+    fn has_room(&self) -> bool {
+        self.entries.len() < self.limit && self.bytes < MAX_BYTES && (self.filter.is_none() || self.looked_at < MAX_LOOKED_AT)
+    }
+
+    fn takes(&mut self, route: &TopicRoute, stored: &Stored) -> bool {
+        let Some(filter) = self.filter else { return true };
+        self.looked_at += 1;
+        look(&route.topic.name, &stored.record, self.reads_data, |view| filter.matches(view))
+    }
 }
 
 /// A share of what is asked for from every partition that has something.
@@ -109,11 +143,11 @@ impl Piece {
 }
 
 /// One of each in turn, until there is enough. What is left over is read again next time.
-fn drain(queues: &mut [(u32, VecDeque<Piece>)], cursor: &mut Cursor, limit: usize, bytes: &mut usize, entries: &mut Vec<Entry>) {
+fn drain(route: &TopicRoute, queues: &mut [(u32, VecDeque<Piece>)], cursor: &mut Cursor, progress: &mut Progress<'_>) {
     loop {
         let mut moved = false;
         for (partition, pieces) in &mut *queues {
-            if entries.len() == limit || (*bytes >= MAX_BYTES && !entries.is_empty()) {
+            if !progress.has_room() {
                 return;
             }
             let Some(piece) = pieces.pop_front() else { continue };
@@ -122,7 +156,10 @@ fn drain(queues: &mut [(u32, VecDeque<Piece>)], cursor: &mut Cursor, limit: usiz
             let item = match piece {
                 Piece::Record(stored) => {
                     *next = stored.offset + 1;
-                    *bytes += stored.record.encoded_len();
+                    if !progress.takes(route, &stored) {
+                        continue;
+                    }
+                    progress.bytes += stored.record.encoded_len();
                     Item::Event(stored)
                 }
                 Piece::Gap(gap) => {
@@ -130,7 +167,7 @@ fn drain(queues: &mut [(u32, VecDeque<Piece>)], cursor: &mut Cursor, limit: usiz
                     Item::Gap { partition: *partition, gap }
                 }
             };
-            entries.push(Entry { item, cursor: cursor.to_string() });
+            progress.entries.push(Entry { item, cursor: cursor.to_string() });
         }
         if !moved {
             return;

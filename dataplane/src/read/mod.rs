@@ -18,6 +18,7 @@ pub use query::Query;
 use std::sync::Arc;
 use std::time::Duration;
 
+use posthorn_domain::filter::Filter;
 use posthorn_domain::position::Cursor;
 use posthorn_domain::problem::Problem;
 use tokio::time::Instant;
@@ -40,6 +41,7 @@ pub struct Session {
     route: Arc<TopicRoute>,
     waiting: Waiting,
     cursor: Cursor,
+    filter: Option<Filter>,
 }
 
 impl Reader {
@@ -56,7 +58,7 @@ impl Reader {
         let route = self.route(topic)?;
         let cursor = place::resolve(&route, query.cursor.as_deref().unwrap_or("earliest")).await?;
         let waiting = self.tail.subscribe(&route.topic.name);
-        Ok(Session { reader: self.clone(), route, waiting, cursor })
+        Ok(Session { reader: self.clone(), route, waiting, cursor, filter: query.filter.clone() })
     }
 
     fn route(&self, topic: &str) -> Result<Arc<TopicRoute>, Problem> {
@@ -65,7 +67,8 @@ impl Reader {
 }
 
 impl Session {
-    /// What is there from here on, at most `limit`; waits for the first entry at most for `wait`. Moves the place behind what it gives.
+    /// What is there from here on, at most `limit`; waits for the first entry at most for `wait`. Moves the place behind what it gives
+    /// and what it passed over. With a filter it may come to its end before it has found anything: read on from where it stands.
     ///
     /// # Errors
     /// As [`Reader::open`], for a topic may go and retention may pass while one reads; `unavailable` when the log cannot be read.
@@ -74,8 +77,8 @@ impl Session {
         loop {
             self.waiting.mark();
             self.follow()?;
-            let slice = merge::read(&self.route, &mut self.cursor, limit).await?;
-            if !slice.entries.is_empty() || wait.is_zero() {
+            let slice = merge::read(&self.route, &mut self.cursor, limit, self.filter.as_ref()).await?;
+            if !slice.entries.is_empty() || wait.is_zero() || slice.more {
                 return Ok(slice);
             }
             tokio::select! {

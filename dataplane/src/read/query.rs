@@ -1,7 +1,9 @@
 //! The parameters of a read. Unknown ones are refused by name.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use posthorn_domain::filter::{Filter, Program};
 use posthorn_domain::problem::{Code, Problem};
 use posthorn_domain::units::Dur;
 
@@ -20,11 +22,13 @@ pub struct Query {
     pub limit: usize,
     /// How long to wait for the first entry, at most a minute.
     pub wait: Duration,
+    /// Only events for which this holds are given.
+    pub filter: Option<Filter>,
 }
 
 impl Default for Query {
     fn default() -> Self {
-        Self { cursor: None, limit: DEFAULT_LIMIT, wait: Duration::ZERO }
+        Self { cursor: None, limit: DEFAULT_LIMIT, wait: Duration::ZERO, filter: None }
     }
 }
 
@@ -44,8 +48,8 @@ impl Query {
                 "cursor" => query.cursor = Some(value.into_owned()),
                 "limit" => query.limit = limit(&value)?,
                 "wait" => query.wait = wait(&value)?,
-                "filter" => return Err(refuse(&name, "is not supported by this version; filter what you read")),
-                _ => return Err(refuse(&name, "is not known here; known are cursor, limit, wait")),
+                "filter" => query.filter = Some(filter(&value)?),
+                _ => return Err(refuse(&name, "is not known here; known are cursor, limit, wait, filter")),
             }
             seen.push(name);
         }
@@ -62,6 +66,14 @@ fn wait(text: &str) -> Result<Duration, Problem> {
     if wait > MAX_WAIT { Err(refuse("wait", "must be at most 60s")) } else { Ok(wait.std()) }
 }
 
+/// CloudEvents SQL; what it is refused for names the place in the text, in the members `line`, `column` and `at` (bytes) too.
+fn filter(text: &str) -> Result<Filter, Problem> {
+    Program::sql(text).map(|program| Filter::Expr(Arc::new(program))).map_err(|refusal| {
+        let problem = refuse("filter", &format!("is not a CloudEvents SQL expression: {refusal}"));
+        problem.with("line", refusal.line).with("column", refusal.column).with("at", refusal.at)
+    })
+}
+
 fn refuse(name: &str, why: &str) -> Problem {
     let shown: String = name.chars().take(100).collect();
     Problem::new(Code::InvalidRequest, format!("parameter `{shown}` {why}"))
@@ -74,14 +86,20 @@ mod tests {
     #[test]
     fn parameters_are_read_and_bad_ones_named() {
         let query = Query::parse("cursor=time%3A2026-01-01T00%3A00%3A00Z&limit=7&wait=250ms").expect("valid");
-        assert_eq!(query, Query { cursor: Some("time:2026-01-01T00:00:00Z".into()), limit: 7, wait: Duration::from_millis(250) });
+        assert_eq!(
+            query,
+            Query { cursor: Some("time:2026-01-01T00:00:00Z".into()), limit: 7, wait: Duration::from_millis(250), filter: None }
+        );
+        let query = Query::parse("filter=type+%3D+%27a%27").expect("valid");
+        assert_eq!(query.filter, Some(filter("type = 'a'").expect("an expression")));
         assert_eq!(Query::parse("").expect("valid"), Query::default());
         for (text, name) in [
             ("limit=0", "limit"),
             ("limit=1001", "limit"),
             ("wait=61s", "wait"),
             ("wait=5", "wait"),
-            ("filter=x", "filter"),
+            ("filter=", "filter"),
+            ("filter=type+%3D", "filter"),
             ("a=1", "a"),
             ("limit=1&limit=2", "limit"),
         ] {

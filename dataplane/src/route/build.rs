@@ -1,9 +1,9 @@
 //! From resources to a [`Table`]: compiles what changed, keeps the rest, and names what it could not use (I8).
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use foldhash::{HashMap, HashSet};
+use imbl::Vector;
 use posthorn_domain::fields::Faults;
 use posthorn_domain::guard::Guard;
 use posthorn_domain::ids::SubscriptionId;
@@ -17,8 +17,11 @@ use posthorn_domain::time::Time;
 use posthorn_storage::log::{Log, TopicSettings};
 use serde_json::Value;
 
-use super::Index;
-use super::table::{SchemaRoute, SubscriptionRoute, Table, TopicRoute};
+use super::index::Editor;
+use super::table::{Changes, SchemaRoute, SubscriptionRoute, Table, TopicRoute};
+
+/// The generation of the next table of this process.
+static GENERATIONS: AtomicU64 = AtomicU64::new(1);
 
 /// Makes tables out of deltas. One a node; it numbers the generations.
 pub struct Builder {
@@ -26,7 +29,15 @@ pub struct Builder {
     /// Lets every target through: the control plane has checked it, and the connection will be checked again. A guard that became
     /// stricter meanwhile must show in attempts, not as a broken resource.
     guard: Guard,
+    places: Places,
+}
+
+/// Where subscriptions stand in the table that was made last.
+#[derive(Default)]
+struct Places {
     generation: u64,
+    editor: Editor,
+    free: Vec<u32>,
 }
 
 /// What came of a delta.
@@ -43,58 +54,65 @@ impl Builder {
     /// A builder that opens topics in `log`.
     pub fn new(log: Arc<dyn Log>) -> Self {
         let everywhere = ["0.0.0.0/0", "::/0"].iter().filter_map(|range| range.parse().ok()).collect();
-        Self { log, guard: Guard::new(everywhere, Some(true)), generation: 0 }
+        Self { log, guard: Guard::new(everywhere, Some(true)), places: Places::default() }
     }
 
-    /// The table after `delta`. Opens logs and compiles schemas, so it is to be called where blocking is allowed.
+    /// The table after `delta`, at a cost in proportion to the delta. Opens logs and compiles schemas, so it is to be called where
+    /// blocking is allowed.
     pub fn apply(&mut self, base: &Table, delta: &Delta) -> Applied {
-        let mut table = base.clone();
+        let mut table = self.places.begin(base);
         table.revision = delta.revision;
         let mut nacks = Vec::new();
-        let mut stale = Stale::default();
         let mut removed_topics = Vec::new();
         for key in &delta.removed {
-            self.remove(&mut table, key, &mut stale, &mut removed_topics);
+            self.remove(&mut table, key, &mut removed_topics);
         }
         let mut changed: Vec<_> = delta.changed.iter().filter_map(|(key, resource)| Some((key.kind()?, key, resource))).collect();
         changed.sort_by_key(|(kind, ..)| *kind);
         for (kind, key, resource) in changed {
             let result = match kind {
                 Kind::Schema => add_schema(&mut table, resource),
-                Kind::Topic => self.add_topic(&mut table, resource, &mut stale),
-                Kind::Subscription => self.add_subscription(&mut table, resource, &mut stale),
+                Kind::Topic => self.add_topic(&mut table, resource),
+                Kind::Subscription => self.add_subscription(&mut table, resource),
             };
             if let Err(problem) = result {
                 tracing::warn!(resource = key.as_str(), reason = %problem, "a resource cannot be used");
                 nacks.push(Nack { resource: key.as_str().to_owned(), reason: reason(&problem) });
             }
         }
-        self.reindex(&mut table, &stale);
+        table.index = self.places.editor.index();
         Applied { table, nacks, removed_topics }
     }
 
-    fn remove(&self, table: &mut Table, key: &ResourceKey, stale: &mut Stale, removed_topics: &mut Vec<TopicName>) {
+    fn remove(&mut self, table: &mut Table, key: &ResourceKey, removed_topics: &mut Vec<TopicName>) {
         let mut parts = key.as_str().split('/').skip(1);
         let name = parts.next().unwrap_or_default();
         match key.kind() {
-            Some(Kind::Topic) => removed_topics.extend(table.topics.remove_entry(name).map(|(name, _)| name)),
+            Some(Kind::Topic) => {
+                if let Some(old) = table.topics.remove(name) {
+                    removed_topics.push(old.topic.name.clone());
+                    table.changes.topics = true;
+                }
+            }
             Some(Kind::Subscription) => {
                 if let Some(old) = name.parse().ok().and_then(|id: SubscriptionId| table.subscriptions.remove(&id)) {
-                    stale.note(&old);
+                    self.places.vacate(table, &old);
+                    table.changes.subscriptions.push(old.id());
                 }
             }
             Some(Kind::Schema) => {
                 let version: u32 = parts.next().and_then(|text| text.parse().ok()).unwrap_or(0);
-                if let Some(versions) = table.schemas.get_mut(name) {
-                    versions.remove(&version);
+                let Some(old) = table.schemas.get_mut(name).and_then(|versions| versions.remove(&version)) else { return };
+                let id = old.version.spec.id();
+                if id.is_some_and(|id| table.schema_ids.get(id).is_some_and(|known| *known == old.version.reference())) {
+                    table.schema_ids.remove(id.unwrap_or_default());
                 }
-                table.schema_ids.retain(|_, reference| reference.name.as_str() != name || reference.version != version);
             }
             None => {}
         }
     }
 
-    fn add_topic(&self, table: &mut Table, resource: &Resource, stale: &mut Stale) -> Result<(), Problem> {
+    fn add_topic(&self, table: &mut Table, resource: &Resource) -> Result<(), Problem> {
         let name: Name = text(&resource.document, "name").parse().map_err(|error| broken(&error))?;
         let spec = TopicSpec::parse(&resource.document, &name)?;
         let settings = TopicSettings {
@@ -105,74 +123,84 @@ impl Builder {
         };
         let log = self.log.open(&name, settings).map_err(|error| broken(&error))?;
         let topic = Topic { name: name.clone(), spec, meta: meta(resource) };
-        let route = TopicRoute { topic, log, generation: 0, slots: Vec::new(), index: Index::default(), turn: AtomicU32::new(0) };
-        table.topics.insert(name.clone(), Arc::new(route));
-        stale.topics.insert(name);
+        table.topics.insert(name, Arc::new(TopicRoute { topic, log, turn: AtomicU32::new(0) }));
+        table.changes.topics = true;
         Ok(())
     }
 
-    fn add_subscription(&self, table: &mut Table, resource: &Resource, stale: &mut Stale) -> Result<(), Problem> {
+    fn add_subscription(&mut self, table: &mut Table, resource: &Resource) -> Result<(), Problem> {
         let id: SubscriptionId = text(&resource.document, "id").parse().map_err(|error| broken(&error))?;
         let spec = SubscriptionSpec::parse(&resource.revealed(), &self.guard)?;
         let filters = spec.compile_filters()?;
-        let keys = signing_keys(&spec)?;
+        let keys = signing_keys(&spec)?.into();
         let status_reason = resource.document.get("status_reason").and_then(Value::as_str).map(str::to_owned);
         let subscription = Subscription { id, spec, status_reason, meta: meta(resource) };
-        let route = Arc::new(SubscriptionRoute { subscription, filters, keys });
-        if let Some(old) = table.subscriptions.insert(id, route.clone()) {
-            stale.note(&old);
+        let filters = self.places.editor.intern(filters);
+        let old = table.subscriptions.get(&id).cloned();
+        if let Some(old) = &old {
+            self.places.vacate(table, old);
         }
-        stale.note(&route);
+        let mut route = SubscriptionRoute { subscription, filters, keys, slot: None };
+        if route.is_active() {
+            route.slot = Some(self.places.slot(table));
+        }
+        let route = Arc::new(route);
+        self.places.occupy(table, &route);
+        table.subscriptions.insert(id, route);
+        table.changes.subscriptions.push(id);
         Ok(())
     }
+}
 
-    /// Makes the indices of stale topics anew.
-    fn reindex(&mut self, table: &mut Table, stale: &Stale) {
-        let names: Vec<TopicName> = table.topics.keys().filter(|name| stale.all || stale.topics.contains(*name)).cloned().collect();
-        if names.is_empty() {
-            return;
+impl Places {
+    /// The next table, which is still as `base`.
+    fn begin(&mut self, base: &Table) -> Table {
+        let mut table = base.clone();
+        let mut since = Some(base.generation);
+        if base.generation != self.generation {
+            self.take_over(&mut table);
+            since = None;
         }
-        let mut by_topic: HashMap<&str, Vec<&Arc<SubscriptionRoute>>> = HashMap::default();
-        let mut anywhere = Vec::new();
-        for route in table.subscriptions.values().filter(|route| route.is_active()) {
-            match route.only_topic() {
-                Some(topic) => by_topic.entry(topic).or_default().push(route),
-                None => anywhere.push(route),
-            }
-        }
-        for name in names {
-            let own = by_topic.get(name.as_str()).into_iter().flatten();
-            let slots: Vec<_> = own.chain(&anywhere).filter(|route| route.admits_topic(&name)).map(|route| Arc::clone(route)).collect();
-            let old = &table.topics[&name];
-            self.generation += 1;
-            let route = TopicRoute {
-                topic: old.topic.clone(),
-                log: old.log.clone(),
-                generation: self.generation,
-                index: Index::new(&slots),
-                slots,
-                turn: AtomicU32::new(0),
-            };
-            table.topics.insert(name, Arc::new(route));
+        self.generation = GENERATIONS.fetch_add(1, Ordering::Relaxed);
+        table.changes = Changes { since, ..Changes::default() };
+        table.generation = self.generation;
+        table
+    }
+
+    /// A table that another builder made, or not the last one: its subscriptions get their places anew.
+    fn take_over(&mut self, table: &mut Table) {
+        *self = Self::default();
+        table.slots = Vector::new();
+        for (id, old) in std::mem::take(&mut table.subscriptions) {
+            let filters = self.editor.intern(old.filters.iter().map(|filter| (***filter).clone()).collect());
+            let slot = old.is_active().then(|| self.slot(table));
+            let route = Arc::new(SubscriptionRoute { subscription: old.subscription.clone(), filters, keys: Arc::clone(&old.keys), slot });
+            self.occupy(table, &route);
+            table.subscriptions.insert(id, route);
         }
     }
-}
 
-/// Topics whose index no longer tells the truth.
-#[derive(Default)]
-struct Stale {
-    topics: HashSet<TopicName>,
-    all: bool,
-}
+    fn slot(&mut self, table: &mut Table) -> u32 {
+        self.free.pop().unwrap_or_else(|| {
+            table.slots.push_back(None);
+            u32::try_from(table.slots.len() - 1).expect("the number of subscriptions is bounded")
+        })
+    }
 
-impl Stale {
-    fn note(&mut self, route: &SubscriptionRoute) {
-        match route.only_topic().map(str::parse) {
-            Some(Ok(name)) => {
-                self.topics.insert(name);
-            }
-            _ => self.all = true,
+    fn occupy(&mut self, table: &mut Table, route: &Arc<SubscriptionRoute>) {
+        if let Some(slot) = route.slot {
+            self.editor.add(&route.filters, slot);
+            table.slots.set(slot as usize, Some(Arc::clone(route)));
         }
+    }
+
+    fn vacate(&mut self, table: &mut Table, route: &SubscriptionRoute) {
+        if let Some(slot) = route.slot {
+            self.editor.remove(&route.filters, slot);
+            table.slots.set(slot as usize, None);
+            self.free.push(slot);
+        }
+        self.editor.forget(&route.filters);
     }
 }
 

@@ -6,9 +6,11 @@
 mod build;
 mod index;
 mod live;
+mod look;
 mod table;
 
 pub use build::{Applied, Builder};
-pub use index::Index;
+pub use index::{Editor, Filters, Index, Known};
 pub use live::Live;
-pub use table::{SchemaRoute, SubscriptionRoute, Table, TopicRoute};
+pub use look::look;
+pub use table::{Changes, Map, SchemaRoute, SubscriptionRoute, Table, TopicRoute};

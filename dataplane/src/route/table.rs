@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use foldhash::HashMap;
-use posthorn_domain::event::Event;
-use posthorn_domain::filter::Filter;
+use imbl::{OrdMap, Vector};
+use posthorn_domain::filter::View;
 use posthorn_domain::ids::SubscriptionId;
 use posthorn_domain::names::{SchemaName, SchemaRef, TopicName};
 use posthorn_domain::resource::{SchemaVersion, Status, Subscription, Topic};
@@ -15,35 +14,50 @@ use posthorn_domain::signing::SigningKey;
 use posthorn_domain::time::Time;
 use posthorn_storage::log::TopicLog;
 
-use super::Index;
+use super::index::{Filters, Index};
 
-/// Everything that a snapshot says, ready to be used.
+/// A map whose versions share what did not change.
+pub type Map<K, V> = imbl::GenericHashMap<K, V, foldhash::fast::RandomState, imbl::shared_ptr::DefaultSharedPtr>;
+
+/// Everything that a snapshot says, ready to be used. Cloning costs a few reference counts, and a change what it changes.
 #[derive(Clone, Default)]
 pub struct Table {
     /// The snapshot's revision.
     pub revision: u64,
+    /// Tells one table from another: no two of this process share it, but for empty ones, which have 0.
+    pub generation: u64,
+    /// What is new in this table.
+    pub changes: Changes,
     /// Topics by name.
-    pub topics: HashMap<TopicName, Arc<TopicRoute>>,
+    pub topics: Map<TopicName, Arc<TopicRoute>>,
     /// Schemas by name and version.
-    pub schemas: HashMap<SchemaName, BTreeMap<u32, Arc<SchemaRoute>>>,
+    pub schemas: Map<SchemaName, BTreeMap<u32, Arc<SchemaRoute>>>,
     /// Versions by the `$id` of their document.
-    pub schema_ids: HashMap<String, SchemaRef>,
+    pub schema_ids: Map<String, SchemaRef>,
     /// Subscriptions of every status.
-    pub subscriptions: HashMap<SubscriptionId, Arc<SubscriptionRoute>>,
+    pub subscriptions: OrdMap<SubscriptionId, Arc<SubscriptionRoute>>,
+    /// Finds active subscriptions by what they want, and speaks of them by their slots.
+    pub index: Index,
+    pub(super) slots: Vector<Option<Arc<SubscriptionRoute>>>,
 }
 
-/// A topic, its log, and the index of who wants its events.
+/// How a table differs from the one before it.
+#[derive(Clone, Default)]
+pub struct Changes {
+    /// The generation of the one before; none when everything may be new.
+    pub since: Option<u64>,
+    /// Subscriptions that were made, changed or removed.
+    pub subscriptions: Vec<SubscriptionId>,
+    /// Whether topics were.
+    pub topics: bool,
+}
+
+/// A topic and its log.
 pub struct TopicRoute {
     /// The topic.
     pub topic: Topic,
     /// Its log.
     pub log: Arc<dyn TopicLog>,
-    /// Tells one state of the index from another: no two indices of this process share it.
-    pub generation: u64,
-    /// Active subscriptions that may want its events; the index speaks of them by their place here.
-    pub slots: Vec<Arc<SubscriptionRoute>>,
-    /// Finds those that do.
-    pub index: Index,
     /// Where the next event without a key goes.
     pub(super) turn: AtomicU32,
 }
@@ -61,9 +75,18 @@ pub struct SubscriptionRoute {
     /// What was registered.
     pub subscription: Subscription,
     /// What its filters mean; all must hold.
-    pub filters: Vec<Filter>,
+    pub filters: Arc<Filters>,
     /// What signs its requests, newest first, each with the time at which it stops.
-    pub keys: Vec<(SigningKey, Option<Time>)>,
+    pub keys: Arc<[(SigningKey, Option<Time>)]>,
+    /// Under which the index knows it while it is active.
+    pub slot: Option<u32>,
+}
+
+impl Table {
+    /// The active subscription in this slot.
+    pub fn in_slot(&self, slot: u32) -> Option<&Arc<SubscriptionRoute>> {
+        self.slots.get(slot as usize)?.as_ref()
+    }
 }
 
 impl TopicRoute {
@@ -90,8 +113,8 @@ impl SubscriptionRoute {
     }
 
     /// Whether all its filters hold.
-    pub fn matches(&self, topic: &str, event: &Event) -> bool {
-        self.filters.iter().all(|filter| filter.matches(topic, event))
+    pub fn matches(&self, view: &View<'_>) -> bool {
+        self.filters.matches(view)
     }
 
     /// Whether any event of this topic could match, as far as the topic alone tells.
@@ -101,6 +124,6 @@ impl SubscriptionRoute {
 
     /// The only topic whose events could match, if there is just one.
     pub fn only_topic(&self) -> Option<&str> {
-        self.filters.iter().find_map(Filter::only_topic)
+        self.filters.iter().find_map(|filter| filter.only_topic())
     }
 }

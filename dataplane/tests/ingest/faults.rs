@@ -20,7 +20,14 @@ async fn an_event_whose_publisher_went_away_is_known_all_the_same() {
     let mut node = Node::start().await;
     node.topic("orders", json!({}));
     let given_up = decode_structured(&Bytes::from(event("1", json!({"durability": "sync"})).to_string())).unwrap();
-    drop(node.pipeline.begin(Publish { topic: None, event: given_up, publisher: "", idempotency_key: None }));
+    drop(node.pipeline.begin(Publish {
+        topic: None,
+        event: given_up,
+        publisher: "",
+        idempotency_key: None,
+        direction: posthorn_domain::direction::Direction::Incoming,
+        relayed: None,
+    }));
     let again = node.publish("1", json!({})).await;
     assert_eq!((again.status, &again.json()["offset"]), (200, &json!(0)));
 }

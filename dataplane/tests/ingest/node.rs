@@ -11,6 +11,7 @@ use http::{HeaderMap, Request};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 use posthorn_dataplane::config;
+use posthorn_dataplane::explain::Explainer;
 use posthorn_dataplane::ingest::http::{Door, accept_loop, shard, shard_http};
 use posthorn_dataplane::ingest::{DeadLetterSink, Dedup, Parts, Pipeline};
 use posthorn_dataplane::read::{Reader, TailNotify};
@@ -105,6 +106,8 @@ pub(crate) fn ingest_limits() -> config::Ingest {
         max_batch_bytes: 1 << 20,
         max_in_flight_bytes: 8 << 20,
         default_durability: Durability::Log,
+        max_hops: 8,
+        default_direction: posthorn_domain::direction::Direction::Incoming,
         dedup_max_entries: 100_000,
     }
 }
@@ -136,7 +139,9 @@ impl Node {
         let pipeline = Arc::new(Pipeline::new(parts));
         let reader = Reader::new(live.clone(), tail, shutdown.clone());
         let max_connections = http.max_connections;
-        let door = Door::new(pipeline.clone(), reader, live.clone(), http, clock);
+        let (config, blocking) = (pipeline.config().clone(), tokio::runtime::Handle::current());
+        let explainer = Explainer { live: live.clone(), config, attempts: None, blocking, clock };
+        let door = Door::new(pipeline.clone(), reader, explainer, http);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let (sinks, receivers): (Vec<_>, Vec<_>) = (0..2).map(|_| shard()).unzip();

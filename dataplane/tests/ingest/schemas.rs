@@ -47,7 +47,7 @@ async fn what_is_not_known_is_told_apart() {
     let newer = publish("order:4").await;
     assert_eq!(newer.problem(), (422, "schema-version-unknown".into()));
     assert!(newer.headers.contains_key("retry-after"));
-    assert!(newer.json()["detail"].as_str().unwrap().contains("known up to 3"));
+    assert!(newer.json()["detail"].as_str().unwrap().contains("known up to revision "));
 }
 
 #[tokio::test]
@@ -98,4 +98,26 @@ async fn schemas_are_read_at_the_data_plane_too() {
     for path in ["/v1/schemas/nope", "/v1/schemas/order/versions/2", "/v1/schemas/order/versions/x"] {
         assert_eq!(node.get(path).await.problem(), (404, "not-found".into()));
     }
+}
+
+/// The strongest wins, a subscription's demand too, and only for the events that it gets (DESIGN §5).
+#[tokio::test]
+async fn a_subscription_that_demands_more_is_given_it() {
+    use posthorn_domain::ids::SubscriptionId;
+    use posthorn_domain::qos::Durability;
+    use posthorn_domain::snapshot::ResourceKey;
+    let mut node = node(json!({"durability": "none", "partitions": 1})).await;
+    let id = SubscriptionId::make();
+    let contract = json!({"id": id.to_string(), "filters": [{"topic": "**"}, {"exact": {"type": "wanted"}}], "qos": {"durability": "sync"},
+        "endpoint": {"url": "https://partner.example/hook"},
+        "signing": [{"scheme": "standard-webhooks", "secret": "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz"}]});
+    node.put(&[(ResourceKey::subscription(id), contract)]);
+    // What is promised nothing is written with what comes after it.
+    for (id, ty) in [("1", "other"), ("2", "wanted")] {
+        assert_eq!(node.publish(id, json!({"type": ty})).await.status, 202);
+    }
+    let log = node.live.snapshot().topics["orders"].log.clone();
+    let page = log.read(0, 0, 1 << 20, 10).await.unwrap();
+    let kept: Vec<_> = page.records.iter().map(|stored| stored.record.durability).collect();
+    assert_eq!(kept, [Durability::None, Durability::Sync]);
 }

@@ -4,15 +4,42 @@
 //! `data`) are to become further variants of [`Filter`], parsed beside [`parse`] and evaluated by [`Filter::matches`].
 //! The control plane admits exactly what this module parses, so a data plane can run whatever it is sent.
 
+mod atom;
+mod cel;
+mod data;
+mod evaluation;
+mod explain;
+pub mod expr;
+#[doc(hidden)]
+pub mod fuzz;
+mod like;
+mod limits;
+mod necessary;
+mod number;
 mod parse;
 mod pattern;
+mod program;
+mod regexp;
+mod sql;
+mod steps;
+pub mod typecheck;
+mod view;
 
+use std::sync::Arc;
+
+pub use atom::{Atom, Literal, Place, Test};
+pub use evaluation::{Evaluation, Fault, FaultKind};
+pub use explain::Because;
+pub use limits::Refusal;
+pub use number::Number;
 pub use pattern::TopicPattern;
+pub use program::{Dialect, Program};
+pub use view::View;
 
-use crate::event::Event;
+use crate::event::{Attr, AttrKind};
 
 /// One assertion about an event.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Filter {
     /// The topic's name fits the pattern.
     Topic(TopicPattern),
@@ -28,10 +55,12 @@ pub enum Filter {
     Any(Vec<Self>),
     /// It does not hold.
     Not(Box<Self>),
+    /// An expression is true: `sql`, `cel`, `data`.
+    Expr(Arc<Program>),
 }
 
 /// An attribute and the text it is compared with.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Comparison {
     /// The attribute's name.
     pub attribute: String,
@@ -40,19 +69,30 @@ pub struct Comparison {
 }
 
 impl Filter {
-    /// Whether the event on this topic passes. A missing attribute fails its comparison; nothing here can fail otherwise.
-    pub fn matches(&self, topic: &str, event: &Event) -> bool {
+    /// Whether the event passes. A missing attribute fails its comparison; so does an error of an expression.
+    pub fn matches(&self, view: &View<'_>) -> bool {
         let every = |comparisons: &[Comparison], holds: fn(&str, &str) -> bool| {
-            comparisons.iter().all(|wanted| attribute(&wanted.attribute, topic, event).is_some_and(|value| holds(value, &wanted.text)))
+            comparisons.iter().all(|wanted| view.text(&wanted.attribute).is_some_and(|value| holds(value, &wanted.text)))
         };
         match self {
-            Self::Topic(pattern) => pattern.matches(topic),
+            Self::Topic(pattern) => pattern.matches(view.topic),
             Self::Exact(comparisons) => every(comparisons, |value, text| value == text),
             Self::Prefix(comparisons) => every(comparisons, |value, text| value.starts_with(text)),
             Self::Suffix(comparisons) => every(comparisons, |value, text| value.ends_with(text)),
-            Self::All(filters) => filters.iter().all(|filter| filter.matches(topic, event)),
-            Self::Any(filters) => filters.iter().any(|filter| filter.matches(topic, event)),
-            Self::Not(filter) => !filter.matches(topic, event),
+            Self::All(filters) => filters.iter().all(|filter| filter.matches(view)),
+            Self::Any(filters) => filters.iter().any(|filter| filter.matches(view)),
+            Self::Not(filter) => !filter.matches(view),
+            Self::Expr(program) => program.holds(view),
+        }
+    }
+
+    /// Whether it may look at the data.
+    pub fn reads_data(&self) -> bool {
+        match self {
+            Self::All(filters) | Self::Any(filters) => filters.iter().any(Self::reads_data),
+            Self::Not(filter) => filter.reads_data(),
+            Self::Expr(program) => program.reads_data(),
+            Self::Topic(_) | Self::Exact(_) | Self::Prefix(_) | Self::Suffix(_) => false,
         }
     }
 
@@ -73,12 +113,20 @@ impl Filter {
             Self::Exact(comparisons) => comparisons.iter().all(|wanted| wanted.attribute != "topic" || wanted.text == topic),
             Self::All(filters) => filters.iter().all(|filter| filter.admits_topic(topic)),
             Self::Any(filters) => filters.iter().any(|filter| filter.admits_topic(topic)),
-            Self::Prefix(_) | Self::Suffix(_) | Self::Not(_) => true,
+            Self::Prefix(_) | Self::Suffix(_) | Self::Not(_) | Self::Expr(_) => true,
         }
     }
 }
 
-/// The attribute's canonical string; `topic` is the topic that the event is on, whatever the event said.
-pub fn attribute<'a>(name: &str, topic: &'a str, event: &'a Event) -> Option<&'a str> {
-    if name == "topic" { Some(topic) } else { event.get(name) }
+/// An attribute cast to an integer (CESQL §3.7).
+fn integer_of(attr: Attr<'_>) -> Option<i64> {
+    match attr.kind {
+        AttrKind::Boolean => Some(i64::from(attr.value == "true")),
+        AttrKind::Integer | AttrKind::String => integer(attr.value).map(i64::from),
+    }
+}
+
+/// Base 10 of 32 bits with an optional sign.
+fn integer(text: &str) -> Option<i32> {
+    text.parse().ok()
 }

@@ -1,14 +1,18 @@
 //! From JSON to [`Filter`], with limits and every fault at its place.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
-use super::{Comparison, Filter};
+use super::{Comparison, Filter, Program};
 use crate::fields::{Faults, FromJson, parsed, pointer};
 
 /// Deepest nesting of `all`, `any` and `not` (protocols §3.2).
 const MAX_DEPTH: usize = 16;
 /// Most assertions in one filter.
 const MAX_NODES: usize = 256;
+/// What an expression counts as: each may take its own steps for every event.
+const EXPRESSION_NODES: usize = 8;
 
 impl Filter {
     /// Reads one filter object: exactly one member, the dialect. Faults are recorded at `at` and below.
@@ -48,14 +52,26 @@ fn node(value: &Value, at: &str, faults: &mut Faults, depth: usize, nodes: &mut 
         "any" => several(body, &at, faults, depth, nodes).map(Filter::Any),
         "not" => node(body, &at, faults, depth + 1, nodes).map(|inner| Filter::Not(Box::new(inner))),
         "sql" | "cel" | "data" => {
-            faults.meaning(&at, "this dialect is not supported by this version; topic, exact, prefix, suffix, all, any and not are");
-            None
+            *nodes += EXPRESSION_NODES - 1;
+            expression(dialect, body, &at, faults).map(|program| Filter::Expr(Arc::new(program)))
         }
         _ => {
-            faults.meaning(&at, "is not a filter dialect; topic, exact, prefix, suffix, all, any and not are");
+            faults.meaning(&at, "is not a filter dialect; topic, exact, prefix, suffix, all, any, not, sql, cel and data are");
             None
         }
     }
+}
+
+fn expression(dialect: &str, body: &Value, at: &str, faults: &mut Faults) -> Option<Program> {
+    if dialect == "data" {
+        return Program::data(body, at, faults);
+    }
+    let Some(source) = body.as_str() else {
+        faults.shape(at, "must be a string, the expression");
+        return None;
+    };
+    let read = if dialect == "sql" { Program::sql(source) } else { Program::cel(source) };
+    read.map_err(|refusal| faults.meaning(at, refusal.to_string())).ok()
 }
 
 fn several(body: &Value, at: &str, faults: &mut Faults, depth: usize, nodes: &mut usize) -> Option<Vec<Filter>> {
@@ -99,6 +115,7 @@ fn comparisons(body: &Value, at: &str, faults: &mut Faults, nodes: &mut usize) -
 mod tests {
     use super::*;
     use crate::event::EventBuilder;
+    use crate::filter::View;
     use serde_json::json;
 
     fn parse(value: Value) -> Result<Filter, String> {
@@ -121,7 +138,7 @@ mod tests {
             (json!({"any": [{"exact": {"type": "x"}}, {"topic": "orders.*"}]}), true),
             (json!({"all": [{"exact": {"topic": "orders.eu"}}, {"exact": {"specversion": "1.0"}}]}), true),
         ] {
-            assert_eq!(parse(filter.clone()).expect("valid").matches("orders.eu", &event), holds, "{filter}");
+            assert_eq!(parse(filter.clone()).expect("valid").matches(&View::new("orders.eu", &event)), holds, "{filter}");
         }
     }
 
@@ -136,9 +153,14 @@ mod tests {
             (json!({"any": []}), "#/filters/0/any"),
             (json!({"all": [{"nope": 1}]}), "#/filters/0/all/0/nope"),
             (json!({"exact": {"a": "1"}, "prefix": {"a": "1"}}), "#/filters/0"),
+            (json!({"sql": 1}), "#/filters/0/sql"),
+            (json!({"not": {"cel": "data.x ="}}), "#/filters/0/not/cel"),
+            (json!({"data": {"/a": {"gt": null}}}), "#/filters/0/data/~1a/gt"),
         ] {
             assert_eq!(parse(filter).expect_err("faulty"), place);
         }
         assert!(parse(deep).is_err());
+        let many = |count: usize| json!({"any": vec![json!({"sql": "a = 1"}); count]});
+        assert!(parse(many(31)).is_ok() && parse(many(32)).is_err());
     }
 }

@@ -1,10 +1,10 @@
 //! Topic patterns: names with `*` for one dot-separated segment and `**` for any number of them, also none (interfaces §12).
 
 use std::fmt;
-use std::str::FromStr;
+use std::str::{FromStr, Split};
 
 /// A pattern over topic names.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct TopicPattern {
     text: String,
     wild: bool,
@@ -21,42 +21,50 @@ impl TopicPattern {
         if !self.wild {
             return self.text == topic;
         }
-        let pattern: Vec<&str> = self.text.split('.').collect();
-        let name: Vec<&str> = topic.split('.').collect();
-        fits(&pattern, &name)
+        fits(self.text.split('.'), topic.split('.'))
     }
 
     /// The topic that it names, when it is no pattern.
     pub fn as_exact(&self) -> Option<&str> {
         (!self.wild).then_some(self.text.as_str())
     }
+
+    /// How every topic begins that fits.
+    pub(super) fn literal_start(&self) -> &str {
+        let mut length = 0;
+        for segment in self.text.split('.') {
+            match segment {
+                "*" => break,
+                // It may stand for no segment at all, and then the dot before it is missing too.
+                "**" => return &self.text[..length.max(1) - 1],
+                _ => length += segment.len() + 1,
+            }
+        }
+        &self.text[..length.min(self.text.len())]
+    }
 }
 
 /// Greedy matching with one step back to the last `**`, as for globs: linear in pattern times name.
-fn fits(pattern: &[&str], name: &[&str]) -> bool {
-    let (mut p, mut n) = (0, 0);
-    let mut back: Option<(usize, usize)> = None;
-    while n < name.len() {
-        match pattern.get(p) {
-            Some(&"**") => {
-                back = Some((p, n));
-                p += 1;
+fn fits(mut pattern: Split<'_, char>, mut name: Split<'_, char>) -> bool {
+    let mut back: Option<(Split<'_, char>, Split<'_, char>)> = None;
+    loop {
+        let (mut after, mut rest) = (pattern.clone(), name.clone());
+        let Some(segment) = rest.next() else { break };
+        match after.next() {
+            Some("**") => {
+                back = Some((after.clone(), name.clone()));
+                pattern = after;
             }
-            Some(segment) if *segment == "*" || *segment == name[n] => {
-                p += 1;
-                n += 1;
+            Some(wanted) if wanted == "*" || wanted == segment => (pattern, name) = (after, rest),
+            _ => {
+                let Some((star, from)) = &mut back else { return false };
+                // The last `**` takes one segment more.
+                from.next();
+                (pattern, name) = (star.clone(), from.clone());
             }
-            _ => match back {
-                Some((star, from)) => {
-                    back = Some((star, from + 1));
-                    p = star + 1;
-                    n = from + 1;
-                }
-                None => return false,
-            },
         }
     }
-    pattern[p..].iter().all(|segment| *segment == "**")
+    pattern.all(|segment| segment == "**")
 }
 
 impl FromStr for TopicPattern {
@@ -103,6 +111,10 @@ mod tests {
         ] {
             let parsed: TopicPattern = pattern.parse().expect("valid");
             assert_eq!(parsed.matches(topic), fits, "{pattern} {topic}");
+            assert!(!fits || topic.starts_with(parsed.literal_start()), "{pattern} {topic}");
+        }
+        for (pattern, start) in [("a.b", "a.b"), ("a.*.b", "a."), ("a.**", "a"), ("a.b.**.c", "a.b"), ("*.a", ""), ("**", ""), ("*", "")] {
+            assert_eq!(pattern.parse::<TopicPattern>().expect("valid").literal_start(), start, "{pattern}");
         }
         for text in ["", "a b", "*x y", ".*.x/"] {
             assert!(text.parse::<TopicPattern>().is_err(), "{text}");

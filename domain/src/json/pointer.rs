@@ -29,6 +29,15 @@ pub enum InvalidPointer {
 }
 
 impl Pointer {
+    /// The place one step further; none when that is too deep.
+    pub fn join(&self, key: &str) -> Option<Self> {
+        if self.0.len() >= super::MAX_DEPTH {
+            return None;
+        }
+        let step = Token { key: key.into(), index: index(key) };
+        Some(Self(self.0.iter().cloned().chain([step]).collect()))
+    }
+
     /// The steps from the root.
     pub fn tokens(&self) -> impl Iterator<Item = &Token> {
         self.0.iter()
@@ -75,9 +84,13 @@ fn token(step: &str) -> Result<Token, InvalidPointer> {
             char => char,
         });
     }
-    let canonical = key == "0" || (!key.starts_with('0') && key.bytes().all(|byte| byte.is_ascii_digit()));
-    let index = if canonical { key.parse().ok() } else { None };
+    let index = index(&key);
     Ok(Token { key: key.into(), index })
+}
+
+fn index(key: &str) -> Option<usize> {
+    let canonical = key == "0" || (!key.starts_with('0') && key.bytes().all(|byte| byte.is_ascii_digit()));
+    if canonical { key.parse().ok() } else { None }
 }
 
 impl fmt::Display for Pointer {

@@ -13,7 +13,7 @@ mod topic;
 pub use endpoint::{Auth, Endpoint, Format};
 pub use schema::{Compatibility, SchemaInfo, SchemaSpec, SchemaVersion};
 pub use subscription::{Key, Limits, OldSecret, Qos, RetryPolicy, Scheme, Signing, Start, Status, Subscription, SubscriptionSpec};
-pub use topic::{Retention, Topic, TopicSpec};
+pub use topic::{MAX_HOPS, Retention, Topic, TopicSpec};
 
 use serde::Serialize;
 

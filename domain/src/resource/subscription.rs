@@ -41,6 +41,8 @@ pub struct SubscriptionSpec {
     /// All must hold. As written; [`SubscriptionSpec::compile_filters`] gives their meaning.
     #[schema(value_type = Vec<Object>)]
     pub filters: Vec<Value>,
+    /// Take filters that can never match by the schemas of today.
+    pub allow_unknown: bool,
     /// Where it delivers.
     pub endpoint: Endpoint,
     /// How requests are signed; at least one.
@@ -168,8 +170,9 @@ impl SubscriptionSpec {
     fn read(document: &Value, guard: &Guard, faults: &mut Faults) -> Option<Self> {
         let mut fields = Fields::of(document, "", faults);
         fields.ignore(&SERVER_OWNED);
-        fields.ignore(&["status_reason", "state"]);
+        fields.ignore(&["status_reason", "state", "warnings"]);
         let filters: Option<Vec<Value>> = fields.need("filters", faults);
+        let allow_unknown = fields.or("allow_unknown", false, faults);
         let endpoint = match fields.raw("endpoint") {
             Some(value) => Endpoint::parse(value, "/endpoint", guard, faults),
             None => {
@@ -197,7 +200,7 @@ impl SubscriptionSpec {
         if signing.is_empty() || signing.len() > 4 {
             faults.meaning("/signing", "must have 1 to 4 entries; leave it out to have a secret made");
         }
-        Some(Self { name, owner, filters: filters?, endpoint: endpoint?, signing, qos, retry, limits, start, status })
+        Some(Self { name, owner, filters: filters?, allow_unknown, endpoint: endpoint?, signing, qos, retry, limits, start, status })
     }
 
     /// The filters' meaning. They were checked when they were read, so a fault here means that the rules changed since.

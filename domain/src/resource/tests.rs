@@ -66,7 +66,7 @@ fn faults_of_a_subscription_are_told_together() {
         ("/signing/0/secret", json!("whsec_!"), "#/signing/0/secret"),
         ("/signing/0/scheme", json!("sep"), "#/signing/0/scheme"),
         ("/filters/1/not/exact", json!({"Type": "x"}), "#/filters/1/not/exact/Type"),
-        ("/filters/0", json!({"sql": "a = 1"}), "#/filters/0/sql"),
+        ("/filters/0", json!({"sql": "a = "}), "#/filters/0/sql"),
         ("/retry/schedule", json!(["5x"]), "#/retry/schedule/0"),
         ("/retry/jitter", json!(2), "#/retry/jitter"),
         ("/limits/rate", json!(0), "#/limits/rate"),

@@ -44,6 +44,9 @@ pub struct TopicSpec {
     pub retention: Retention,
     /// How long an event's id is remembered for duplicates.
     pub dedup_window: Dur,
+    /// Through how many Posthorns an event may have come; the server's default when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_hops: Option<u32>,
 }
 
 /// How much of a topic is kept; whole segments are deleted once they are outside either limit.
@@ -55,6 +58,8 @@ pub struct Retention {
     pub bytes: Option<Size>,
 }
 
+/// The highest hop limit.
+pub const MAX_HOPS: u32 = 1000;
 const DAY: u64 = 86_400;
 
 impl Default for TopicSpec {
@@ -68,6 +73,7 @@ impl Default for TopicSpec {
             ttl: None,
             retention: Retention { age: Some(Dur::from_secs(7 * DAY)), bytes: None },
             dedup_window: Dur::from_secs(600),
+            max_hops: None,
         }
     }
 }
@@ -102,6 +108,7 @@ impl TopicSpec {
                 if given { read } else { default.retention }
             },
             dedup_window: fields.or("dedup_window", default.dedup_window, &mut faults),
+            max_hops: fields.get("max_hops", &mut faults),
         };
         fields.done(&mut faults);
         spec.check(&mut faults);
@@ -129,6 +136,9 @@ impl TopicSpec {
         }
         if self.retention.bytes.is_some_and(|bytes| bytes < Size::from_bytes(1 << 20)) {
             faults.meaning("/retention/bytes", "must be at least 1MiB");
+        }
+        if self.max_hops.is_some_and(|hops| hops > MAX_HOPS) {
+            faults.meaning("/max_hops", format!("must be at most {MAX_HOPS}"));
         }
         if self.dedup_window > Dur::from_secs(7 * DAY) {
             faults.meaning("/dedup_window", "must be at most 7d");

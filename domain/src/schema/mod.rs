@@ -9,6 +9,7 @@ mod draft;
 mod equality;
 mod errors;
 mod meter;
+pub mod named;
 mod patterns;
 mod references;
 mod tape;

@@ -1,5 +1,6 @@
 //! The command line as types. What the verbs do stands in `verbs`; here is only how they are written.
 
+mod filters;
 mod resources;
 mod traffic;
 
@@ -9,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::Given;
 
+pub use filters::{ExplainArgs, FilterCheck, FilterVerb};
 pub use resources::{DeadLetterFilter, DeadLetterVerb, DeliveryVerb, NodeVerb, SchemaVerb, SubscriptionVerb, TopicVerb};
 pub use resources::{SchemaAdd, SubscriptionCreate, TopicPut};
 pub use traffic::{ListenArgs, PublishArgs, TailArgs};
@@ -77,6 +79,11 @@ pub enum Command {
     Tail(TailArgs),
     /// Receive deliveries on this machine, verify and print them.
     Listen(ListenArgs),
+    /// Filters.
+    #[command(subcommand)]
+    Filter(FilterVerb),
+    /// Say for each subscription whether it gets an event, and why not.
+    Explain(ExplainArgs),
     /// Dead letters.
     #[command(subcommand)]
     DeadLetter(DeadLetterVerb),
@@ -141,6 +148,10 @@ mod tests {
             "tail orders --from earliest --filter amount>10",
             "listen --port 0 --secret a --secret b --status 503 --delay 2s --fail-first 3",
             "dead-letter retry dl_1",
+            "filter check amount>10 --event event.json --topic orders",
+            "filter check --file -",
+            "explain orders event.json --all",
+            "explain orders --partition 0 --offset 12",
             "serve --config f --data-dir d --insecure",
         ] {
             let words = ["posthorn"].into_iter().chain(line.split(' '));

@@ -12,6 +12,20 @@ pub enum TopicVerb {
         #[doc = "Its name."]
         name: String,
     },
+    /// Show what is in force for its events, and who set it.
+    Qos {
+        #[doc = "Its name."]
+        name: String,
+        #[doc = "Schemas that the event names, `order:3 customer`."]
+        #[arg(long)]
+        schemas: Option<String>,
+        #[doc = "What the event asks for."]
+        #[arg(long)]
+        durability: Option<String>,
+        #[doc = "The subscription that it is asked for: its id."]
+        #[arg(long)]
+        subscription: Option<String>,
+    },
     /// Show all.
     List,
     /// Delete one.
@@ -56,6 +70,9 @@ pub struct TopicPut {
     /// Window for duplicates, `10m`.
     #[arg(long)]
     pub dedup_window: Option<String>,
+    /// Through how many Posthorns an event may have come.
+    #[arg(long)]
+    pub max_hops: Option<u32>,
     /// Do not wait until all nodes know.
     #[arg(long)]
     pub no_wait: bool,
@@ -108,6 +125,9 @@ pub struct SchemaAdd {
     /// Let `format` assert.
     #[arg(long)]
     pub assert_formats: bool,
+    /// Also when filters read what it no longer names.
+    #[arg(long)]
+    pub force: bool,
     /// Do not wait until all nodes know.
     #[arg(long)]
     pub no_wait: bool,
@@ -236,6 +256,9 @@ pub enum DeadLetterVerb {
     Retry {
         #[doc = "Its id."]
         id: Option<String>,
+        #[doc = "Hold refused events to these schemas instead, `order:4`."]
+        #[arg(long)]
+        validate_with: Option<String>,
         #[command(flatten)]
         filter: DeadLetterFilter,
     },

@@ -52,6 +52,8 @@ impl Config {
             max_in_flight_bytes: ingest.max_in_flight_bytes.as_usize(),
             default_durability: ingest.default_durability,
             dedup_max_entries: ingest.dedup_max_entries,
+            max_hops: ingest.max_hops,
+            default_direction: ingest.default_direction,
         }
     }
 

@@ -5,6 +5,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use posthorn_domain::direction::Direction;
 use posthorn_domain::qos::Durability;
 use posthorn_domain::units::{Dur, Size};
 use schemars::JsonSchema;
@@ -134,6 +135,11 @@ section!(
         default_durability: Durability = Durability::Sync,
         /// Message ids that are remembered to find duplicates. Default 1000000.
         dedup_max_entries: usize = 1_000_000,
+        /// Through how many Posthorns an event may have come, where its topic does not say; more is refused. Default 8.
+        max_hops: u32 = 8,
+        /// Which way events go that come over HTTP, `PublishBatch` or `PublishStream`: `incoming` or `outgoing`. Default `incoming`.
+        #[schemars(with = "String")]
+        default_direction: Direction = Direction::Incoming,
     }
 );
 

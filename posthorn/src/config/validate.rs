@@ -20,6 +20,7 @@ pub(super) fn validate(raw: &mut RawConfig, base: &Path, insecure: bool, origins
     let mut check = Check { origins, faults };
     check.listeners(raw, insecure);
     check.counts(raw);
+    check.hops(raw);
     check.sizes(raw);
     check.durations(raw);
     check.control_url(raw);
@@ -81,6 +82,13 @@ impl Check<'_> {
             if !(1..=max).contains(&value) {
                 self.fault(key, format!("{value} is not between 1 and {max}"));
             }
+        }
+    }
+
+    fn hops(&mut self, raw: &RawConfig) {
+        let most = posthorn_domain::resource::MAX_HOPS;
+        if raw.ingest.max_hops > most {
+            self.fault("ingest.max_hops", format!("{} is more than {most}", raw.ingest.max_hops));
         }
     }
 

@@ -111,6 +111,7 @@ impl Control {
             guard: Guard::new(config.delivery.allow_cidrs.clone(), config.delivery.allow_http),
             debounce: config.control.debounce.std(),
             max_body_bytes: config.control.max_body_bytes.as_usize(),
+            defaults: posthorn_controlplane::Defaults { durability: config.ingest.default_durability, max_hops: config.ingest.max_hops },
             declared: Declared {
                 topics: config.topics.clone(),
                 schemas: config.schemas.clone(),

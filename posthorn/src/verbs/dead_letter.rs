@@ -17,9 +17,15 @@ pub(super) async fn run(context: &Context, verb: DeadLetterVerb) -> Result<ExitC
             output::list(context.output, &page, pages::items(&page), &["id", "reason", "detail", "subscription", "delivery", "event.id"])?;
         }
         DeadLetterVerb::Get { id } => one(context, Method::GET, &["v1", "dead-letters", &id], None).await?,
-        DeadLetterVerb::Retry { id: Some(id), .. } => one(context, Method::POST, &["v1", "dead-letters", &id, "retry"], None).await?,
-        DeadLetterVerb::Retry { id: None, filter } => {
-            let body = chosen(&filter)?;
+        DeadLetterVerb::Retry { id: Some(id), validate_with, .. } => {
+            let body = validate_with.map(|list| json!({"validate_with": list}));
+            one(context, Method::POST, &["v1", "dead-letters", &id, "retry"], body.as_ref()).await?;
+        }
+        DeadLetterVerb::Retry { id: None, validate_with, filter } => {
+            let mut body = chosen(&filter)?;
+            if let Some(list) = validate_with {
+                body["validate_with"] = list.into();
+            }
             one(context, Method::POST, &["v1", "dead-letters", "retry"], Some(&body)).await?;
         }
         DeadLetterVerb::Purge { id: Some(id), .. } => one(context, Method::DELETE, &["v1", "dead-letters", &id], None).await?,

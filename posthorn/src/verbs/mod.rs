@@ -3,6 +3,7 @@
 pub mod config;
 mod dead_letter;
 mod delivery;
+mod filter;
 mod node;
 mod pages;
 mod publish;
@@ -50,6 +51,8 @@ async fn dispatch(command: Command, global: &Global) -> Result<ExitCode, Error> 
         Command::Publish(args) => publish::run(&context, &args).await,
         Command::Tail(args) => tail::run(&context, &args).await,
         Command::Listen(args) => listen::run(&args, global.output).await,
+        Command::Filter(verb) => filter::run(&context, verb).await,
+        Command::Explain(args) => filter::explain(&context, &args).await,
         Command::DeadLetter(verb) => dead_letter::run(&context, verb).await,
         Command::Delivery(verb) => delivery::run(&context, verb).await,
         Command::Node(verb) => node::run(&context, verb).await,

@@ -17,7 +17,8 @@ pub(super) async fn run(context: &Context, verb: SchemaVerb) -> Result<ExitCode,
     let control = &context.control;
     match verb {
         SchemaVerb::Add(add) => {
-            let path = control.path(&["v1", "schemas", &add.name, "versions"], &[]);
+            let query: &[(&str, &str)] = if add.force { &[("force", "true")] } else { &[] };
+            let path = control.path(&["v1", "schemas", &add.name, "versions"], query);
             let answer = control.call(Method::POST, &path, Some(&version(&add)?)).await?;
             if !add.no_wait {
                 nodes::settle(control, &answer).await?;
@@ -42,6 +43,7 @@ pub(super) async fn run(context: &Context, verb: SchemaVerb) -> Result<ExitCode,
 async fn check(context: &Context, add: &SchemaAdd, sample: Option<u32>) -> Result<ExitCode, Error> {
     let sample = sample.map(|sample| sample.to_string());
     let mut query = vec![("dry_run", "true")];
+    query.extend(add.force.then_some(("force", "true")));
     query.extend(sample.as_deref().map(|sample| ("sample", sample)));
     let path = context.control.path(&["v1", "schemas", &add.name, "versions"], &query);
     let answer = context.control.call(Method::POST, &path, Some(&version(add)?)).await?;

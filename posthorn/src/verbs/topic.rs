@@ -1,4 +1,4 @@
-//! `topic put|get|list|delete`.
+//! `topic put|get|qos|list|delete`.
 
 use std::process::ExitCode;
 
@@ -25,6 +25,12 @@ pub(super) async fn run(context: &Context, verb: TopicVerb) -> Result<ExitCode, 
             let answer = control.call(Method::GET, &control.path(&["v1", "topics", &name], &[]), None).await?;
             output::resource(context.output, &answer.body)?;
         }
+        TopicVerb::Qos { name, schemas, durability, subscription } => {
+            let asked = [("schemas", schemas), ("durability", durability), ("subscription", subscription)];
+            let asked: Vec<(&str, &str)> = asked.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?))).collect();
+            let answer = control.call(Method::GET, &control.path(&["v1", "topics", &name, "qos"], &asked), None).await?;
+            output::resource(context.output, &answer.body)?;
+        }
         TopicVerb::List => {
             let page = pages::all(control, &["v1", "topics"], &[]).await?;
             let columns = ["name", "partitions", "schemas", "durability", "on_refusal", "revision"];
@@ -48,5 +54,6 @@ fn body(put: &TopicPut) -> Result<Value, Error> {
     set(&mut body, "retention.age", put.retention_age.clone());
     set(&mut body, "retention.bytes", put.retention_bytes.clone());
     set(&mut body, "dedup_window", put.dedup_window.clone());
+    set(&mut body, "max_hops", put.max_hops);
     Ok(body.into())
 }

@@ -41,6 +41,7 @@ pub fn record(id: &str, millis: u64) -> Record {
         expires_at: None,
         durability: Durability::Sync,
         dead_letter: DeadLetter::Allow,
+        direction: posthorn_domain::direction::Direction::Incoming,
     }
 }
 

@@ -1,7 +1,5 @@
 //! Reading request bodies: within a size, within a time, within what all requests together may hold.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -12,64 +10,12 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use posthorn_domain::problem::{Code, Problem};
 
-use crate::telemetry::IngestMetrics;
-
-/// Bytes of all requests that are being worked on, over all shards.
-#[derive(Clone)]
-pub struct Budget {
-    used: Arc<AtomicUsize>,
-    max: usize,
-    metrics: IngestMetrics,
-}
-
-/// A part of the budget, given back on drop.
-pub(super) struct Held {
-    budget: Budget,
-    bytes: usize,
-}
+use crate::ingest::budget::{Budget, Held};
 
 /// How a body may be.
 pub(super) struct Limits {
     pub(super) max_bytes: usize,
     pub(super) timeout: Duration,
-}
-
-impl Budget {
-    /// A budget of `max` bytes.
-    pub fn new(max: usize, metrics: IngestMetrics) -> Self {
-        Self { used: Arc::default(), max, metrics }
-    }
-
-    fn hold(&self) -> Held {
-        Held { budget: self.clone(), bytes: 0 }
-    }
-}
-
-impl Held {
-    fn grow(&mut self, bytes: usize) -> Result<(), Problem> {
-        let Budget { used, max, metrics } = &self.budget;
-        let fits = |now: usize| now.checked_add(bytes).filter(|sum| sum <= max);
-        let Ok(before) = used.fetch_update(Ordering::AcqRel, Ordering::Relaxed, fits) else {
-            metrics.overloaded.increment(1);
-            let detail = "the requests under way hold as many bytes as they may; send again a little later";
-            return Err(Problem::new(Code::RateLimited, detail).with_retry_after(1));
-        };
-        self.bytes += bytes;
-        show(metrics, before + bytes);
-        Ok(())
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        let before = self.budget.used.fetch_sub(self.bytes, Ordering::AcqRel);
-        show(&self.budget.metrics, before - self.bytes);
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a gauge")]
-fn show(metrics: &IngestMetrics, bytes: usize) {
-    metrics.in_flight_bytes.set(bytes as f64);
 }
 
 /// Refuses what is encoded, before anything of it is read.
@@ -118,7 +64,7 @@ fn account(total: usize, limits: &Limits, held: &mut Held) -> Result<(), Problem
     if total > limits.max_bytes {
         return Err(too_large(limits));
     }
-    match total.checked_sub(held.bytes) {
+    match total.checked_sub(held.bytes()) {
         None | Some(0) => Ok(()),
         Some(more) => held.grow(more),
     }

@@ -7,13 +7,13 @@ use hyper::body::Incoming;
 use posthorn_domain::clock::Clock;
 use posthorn_domain::problem::{Code, Problem};
 
-use super::body::Budget;
 use super::caller::authenticate;
 use super::reply::{self, Body};
 use super::routes::Route;
-use super::{publish, reading, schemas};
+use super::{explaining, publish, reading, schemas};
 use crate::config;
-use crate::ingest::Pipeline;
+use crate::explain::Explainer;
+use crate::ingest::{Budget, Pipeline};
 use crate::read::Reader;
 use crate::route::Live;
 
@@ -21,6 +21,7 @@ use crate::route::Live;
 pub struct Door {
     pub(super) pipeline: Arc<Pipeline>,
     pub(super) reader: Reader,
+    pub(super) explainer: Explainer,
     pub(super) live: Live,
     pub(super) config: config::Http,
     pub(super) budget: Budget,
@@ -28,10 +29,11 @@ pub struct Door {
 }
 
 impl Door {
-    /// A door before this pipeline and this reader.
-    pub fn new(pipeline: Arc<Pipeline>, reader: Reader, live: Live, config: config::Http, clock: Clock) -> Arc<Self> {
-        let budget = Budget::new(pipeline.config().max_in_flight_bytes, pipeline.metrics().clone());
-        Arc::new(Self { pipeline, reader, live, config, budget, clock })
+    /// A door before this pipeline, this reader and this explainer, whose table and clock it shares.
+    pub fn new(pipeline: Arc<Pipeline>, reader: Reader, explainer: Explainer, config: config::Http) -> Arc<Self> {
+        let budget = pipeline.budget().clone();
+        let (live, clock) = (explainer.live.clone(), explainer.clock.clone());
+        Arc::new(Self { pipeline, reader, explainer, live, config, budget, clock })
     }
 
     /// Answers one request.
@@ -54,6 +56,7 @@ impl Door {
             Route::Events if parts.method == Method::POST => publish::publish(self, None, &caller, &parts, body).await,
             Route::TopicEvents(topic) if parts.method == Method::POST => publish::publish(self, Some(topic), &caller, &parts, body).await,
             Route::TopicEvents(topic) if reads => reading::read(self, topic, &parts).await,
+            Route::Explain { topic, partition, offset } if reads => explaining::explain(self, topic, partition, offset, &parts).await,
             Route::Source(source) if parts.method == Method::POST => {
                 let shown: String = source.chars().take(200).collect();
                 Err(Problem::new(Code::NotFound, format!("source `{shown}` is not registered")))

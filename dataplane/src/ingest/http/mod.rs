@@ -1,7 +1,7 @@
 //! The HTTP door of the data plane: publishing, reading, schemas (interfaces §2, §3). HTTP/1.1 and HTTP/2 in the clear on one port.
 //!
 //! ```text
-//! accept ─▶ connection ─▶ door ─▶ routes ─▶ publish | reading | schemas
+//! accept ─▶ connection ─▶ door ─▶ routes ─▶ publish | reading | schemas | explaining
 //! ```
 //! [`accept_loop`] runs once, [`shard_http`] once a shard; all share one [`Door`].
 
@@ -11,6 +11,7 @@ mod body;
 mod caller;
 mod connection;
 mod door;
+mod explaining;
 mod publish;
 mod reading;
 mod reply;
@@ -18,7 +19,6 @@ mod routes;
 mod schemas;
 
 pub use accept::{Accepted, ShardSink, accept_loop, shard};
-pub use body::Budget;
 pub use caller::{Caller, authenticate};
 pub use connection::{serve_connection, shard_http};
 pub use door::Door;

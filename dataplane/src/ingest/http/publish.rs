@@ -4,10 +4,11 @@ use bytes::Bytes;
 use compact_str::CompactString;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
-use http::{HeaderMap, Response};
+use http::{HeaderMap, HeaderValue, Response};
 use hyper::body::Incoming;
 use posthorn_domain::cloudevents::{self, Mode};
 use posthorn_domain::event::{Event, is_json_type};
+use posthorn_domain::hops::{DELIVERY_HEADER, HOPS_HEADER};
 use posthorn_domain::problem::{Code, Problem};
 use uuid::Uuid;
 
@@ -15,7 +16,7 @@ use super::body::{self, Limits};
 use super::caller::Caller;
 use super::door::Door;
 use super::reply::{self, Body};
-use crate::ingest::{Outcome, Publish, idempotency_key, write_outcome};
+use crate::ingest::{Outcome, Publish, idempotency_key, relayed, write_outcome};
 
 /// Room for what the JSON format adds around an event.
 const STRUCTURED_ROOM: usize = 64 << 10;
@@ -39,12 +40,13 @@ pub(super) async fn publish(
             "`idempotency-key` is for one event; a batch's events are known by `source` and `id`",
         ));
     }
+    let relayed = relayed(parts.headers.contains_key(DELIVERY_HEADER), parts.headers.get(HOPS_HEADER).map(HeaderValue::as_bytes));
     let (body, _held) = body::read(&parts.headers, body, &limits(door, mode), &door.budget).await?;
     let answer = match mode {
-        Mode::Batch => batch(door, topic, caller, &body).await,
+        Mode::Batch => batch(door, topic, caller, &body, relayed).await,
         Mode::Structured | Mode::Binary => {
             let event = decode(mode, content_type, topic, caller, &parts.headers, body)?;
-            one(door, topic, caller, event, key.as_deref()).await
+            one(door, topic, caller, event, key.as_deref(), relayed).await
         }
     };
     door.pipeline.metrics().seconds.record(started.elapsed());
@@ -105,8 +107,16 @@ fn decode(
     }
 }
 
-async fn one(door: &Door, topic: Option<&str>, caller: &Caller, event: Event, key: Option<&str>) -> Result<Response<Body>, Problem> {
-    let publish = Publish { topic, event, publisher: &caller.publisher, idempotency_key: key };
+async fn one(
+    door: &Door,
+    topic: Option<&str>,
+    caller: &Caller,
+    event: Event,
+    key: Option<&str>,
+    relayed: Option<u32>,
+) -> Result<Response<Body>, Problem> {
+    let direction = door.pipeline.config().default_direction;
+    let publish = Publish { topic, event, publisher: &caller.publisher, idempotency_key: key, direction, relayed };
     let outcome = door.pipeline.publish(publish).await?;
     let mut out = Vec::with_capacity(160);
     write_outcome(&outcome, &mut out);
@@ -114,9 +124,11 @@ async fn one(door: &Door, topic: Option<&str>, caller: &Caller, event: Event, ke
 }
 
 /// All events are begun before the first is waited for, so that one flush serves them.
-async fn batch(door: &Door, topic: Option<&str>, caller: &Caller, body: &Bytes) -> Result<Response<Body>, Problem> {
+async fn batch(door: &Door, topic: Option<&str>, caller: &Caller, body: &Bytes, relayed: Option<u32>) -> Result<Response<Body>, Problem> {
     let events = cloudevents::decode_batch(body, door.pipeline.config().max_batch_events)?;
-    let begin = |event| door.pipeline.begin(Publish { topic, event, publisher: &caller.publisher, idempotency_key: None });
+    let direction = door.pipeline.config().default_direction;
+    let begin =
+        |event| door.pipeline.begin(Publish { topic, event, publisher: &caller.publisher, idempotency_key: None, direction, relayed });
     let begun: Vec<_> = events.into_iter().map(|event| event.map(begin)).collect();
     let mut out = b"{\"results\":[".to_vec();
     let mut refused = false;

@@ -11,6 +11,8 @@ pub(super) enum Route<'a> {
     Events,
     /// `/v1/topics/{topic}/events`
     TopicEvents(Cow<'a, str>),
+    /// `/v1/topics/{topic}/events/{partition}/{offset}/explain`
+    Explain { topic: Cow<'a, str>, partition: &'a str, offset: &'a str },
     /// `/v1/sources/{source}`
     Source(Cow<'a, str>),
     /// `/v1/schemas`
@@ -25,14 +27,19 @@ impl<'a> Route<'a> {
     /// The route of a path.
     pub(super) fn of(path: &'a str) -> Option<Self> {
         let mut parts = path.strip_prefix("/v1/")?.split('/');
-        let parts = [parts.next(), parts.next(), parts.next(), parts.next(), parts.next()];
+        let parts = [parts.next(), parts.next(), parts.next(), parts.next(), parts.next(), parts.next(), parts.next()];
         Some(match parts {
             [Some("events"), None, ..] => Self::Events,
             [Some("topics"), Some(topic), Some("events"), None, ..] => Self::TopicEvents(decoded(topic)?),
+            [Some("topics"), Some(topic), Some("events"), Some(partition), Some(offset), Some("explain"), None] => {
+                Self::Explain { topic: decoded(topic)?, partition, offset }
+            }
             [Some("sources"), Some(source), None, ..] => Self::Source(decoded(source)?),
             [Some("schemas"), None, ..] => Self::Schemas,
             [Some("schemas"), Some(name), None, ..] => Self::Schema(decoded(name)?),
-            [Some("schemas"), Some(name), Some("versions"), Some(version), None] => Self::SchemaVersion(decoded(name)?, decoded(version)?),
+            [Some("schemas"), Some(name), Some("versions"), Some(version), None, ..] => {
+                Self::SchemaVersion(decoded(name)?, decoded(version)?)
+            }
             _ => return None,
         })
     }
@@ -42,7 +49,7 @@ impl<'a> Route<'a> {
         match self {
             Self::Events | Self::Source(_) => "POST, OPTIONS",
             Self::TopicEvents(_) => "GET, HEAD, POST, OPTIONS",
-            Self::Schemas | Self::Schema(_) | Self::SchemaVersion(..) => "GET, HEAD, OPTIONS",
+            Self::Schemas | Self::Schema(_) | Self::SchemaVersion(..) | Self::Explain { .. } => "GET, HEAD, OPTIONS",
         }
     }
 }
@@ -61,7 +68,21 @@ mod tests {
         assert_eq!(Route::of("/v1/events"), Some(Route::Events));
         assert_eq!(Route::of("/v1/topics/a%2Db/events"), Some(Route::TopicEvents("a-b".into())));
         assert_eq!(Route::of("/v1/schemas/order/versions/3"), Some(Route::SchemaVersion("order".into(), "3".into())));
-        for path in ["/", "/v1", "/v1/", "/v1/events/", "/v1/topics//events", "/v1/topics/a", "/v1/schemas/a/versions/1/x", "/v2/events"] {
+        let explain = Route::of("/v1/topics/a/events/0/12/explain");
+        assert_eq!(explain, Some(Route::Explain { topic: "a".into(), partition: "0", offset: "12" }));
+        for path in [
+            "/v1/topics/a/events/0",
+            "/v1/topics/a/events/0/1",
+            "/v1/topics/a/events/0/1/explain/",
+            "/",
+            "/v1",
+            "/v1/",
+            "/v1/events/",
+            "/v1/topics//events",
+            "/v1/topics/a",
+            "/v1/schemas/a/versions/1/x",
+            "/v2/events",
+        ] {
             assert_eq!(Route::of(path), None, "{path}");
         }
     }

@@ -1,6 +1,8 @@
-//! What must hold for any bytes at all. Called by the fuzz target and by the tests with seeded mutations.
+//! What must hold for any bytes at all. Called by the fuzz target, by the tests with seeded mutations, and by benchmarks, which have
+//! no other way to a frame by itself.
 
 use bytes::Bytes;
+use posthorn_domain::record::Record;
 
 use super::frame::{self, FRAME_HEAD, Head, SEGMENT_HEAD, SegmentHead};
 
@@ -16,6 +18,11 @@ pub fn frame(bytes: &[u8]) {
     if bytes.len() > FRAME_HEAD {
         body(&bytes.slice(FRAME_HEAD..));
     }
+}
+
+/// Appends one frame of the first of these records (of all, unless they are larger than a frame) to `out`; gives how many it holds.
+pub fn encode(out: &mut Vec<u8>, records: &[Record]) -> u32 {
+    frame::encode(out, records.iter(), 1, 7).count
 }
 
 fn frames(mut rest: Bytes, salt: u64) {
@@ -58,6 +65,7 @@ fn round_trip(body: &Bytes, count: u32) {
 
 #[cfg(test)]
 mod tests {
+    use posthorn_domain::direction::Direction;
     use posthorn_domain::event::{AttrKind, DataKind, EventBuilder};
     use posthorn_domain::qos::{DeadLetter, Durability};
     use posthorn_domain::record::Record;
@@ -85,6 +93,7 @@ mod tests {
                 expires_at: expires.map(Time::from_millis),
                 durability: [Durability::None, Durability::Log, Durability::Sync][pick % 3],
                 dead_letter: [DeadLetter::Allow, DeadLetter::Never][pick % 2],
+                direction: [Direction::Incoming, Direction::Outgoing][pick / 3],
             }
         }
     }

@@ -1,0 +1,109 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use posthorn_load::{forwarder, receiver};
+
+const HOME: &str = env!("CARGO_MANIFEST_DIR");
+
+#[derive(Parser)]
+#[command(about = "Load generator, receiver and yardsticks for gateways that deliver events", version)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Run scenarios and write RESULTS.md; those that are named, as files or by name, else all of the depth
+    Run(Run),
+    /// List the scenarios; - marks those that are not part of a run in this depth
+    List {
+        #[arg(long, default_value_os_t = home("scenarios"))]
+        scenarios: PathBuf,
+        #[arg(long)]
+        full: bool,
+    },
+    /// Write RESULTS.md again from results.json
+    Report {
+        #[arg(long, default_value_os_t = home("scenarios"))]
+        scenarios: PathBuf,
+        #[arg(long, default_value_os_t = home(""))]
+        out: PathBuf,
+    },
+    /// Answer deliveries as told and count them
+    Receiver(Receiver),
+    /// Forward every POST, and nothing else
+    Forwarder(Forwarder),
+}
+
+#[derive(Args)]
+pub(crate) struct Run {
+    /// Names, or files that end in .yaml
+    pub(crate) names: Vec<String>,
+    /// With the numbers of the full run (up to 40 minutes) instead of the quick one (up to 5)
+    #[arg(long)]
+    pub(crate) full: bool,
+    /// Rounds, whatever the scenario says
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=100))]
+    pub(crate) rounds: Option<u64>,
+    /// Start no scenario after so many minutes
+    #[arg(long, default_value_t = 40)]
+    pub(crate) minutes: u64,
+    /// Posthorn's release binary; by default the one beside this program
+    #[arg(long)]
+    pub(crate) posthorn: Option<PathBuf>,
+    /// The folder of scenarios
+    #[arg(long, default_value_os_t = home("scenarios"))]
+    pub(crate) scenarios: PathBuf,
+    /// Where RESULTS.md, results.json and plots/ are
+    #[arg(long, default_value_os_t = home(""))]
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Args)]
+pub(crate) struct Receiver {
+    #[arg(long, default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// Loopback addresses on one port
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=100))]
+    hosts: u8,
+    /// HTTPS too; the certificate authority goes to ca.pem in this folder
+    #[arg(long)]
+    tls_folder: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct Forwarder {
+    #[arg(long, default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    #[arg(long)]
+    target: SocketAddr,
+    /// Send to /{group}/0, /{group}/1, …
+    #[arg(long, default_value = "ok")]
+    group: String,
+    /// How often each request is sent on
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    fan_out: u32,
+    /// Add one HMAC and the Standard Webhooks headers
+    #[arg(long)]
+    sign: bool,
+}
+
+impl From<Receiver> for receiver::Options {
+    fn from(Receiver { listen, hosts, tls_folder }: Receiver) -> Self {
+        Self { listen, hosts, tls_folder }
+    }
+}
+
+impl From<Forwarder> for forwarder::Options {
+    fn from(Forwarder { listen, target, group, fan_out, sign }: Forwarder) -> Self {
+        Self { listen, target, group, fan_out, sign }
+    }
+}
+
+fn home(part: &str) -> PathBuf {
+    PathBuf::from(HOME).join(part)
+}
