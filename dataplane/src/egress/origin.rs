@@ -110,8 +110,7 @@ impl Origin {
         }
         let idle = self.pop(pool);
         let fresh = idle.is_none() && (alone || standing == Standing::Proven);
-        let at_work = self.proven.count(span) + self.trying.count(span);
-        let crowded = !alone && standing != Standing::Hanging && at_work >= AT_WORK;
+        let crowded = !alone && standing != Standing::Hanging && self.at_work(span) >= AT_WORK;
         if idle.is_none() && (crowded || (fresh && self.fresh.count(span) >= FRESH)) {
             return None;
         }
@@ -191,6 +190,9 @@ impl Origin {
     fn serve(&self, pool: &Pool, span: u64, hanging: bool, all: bool) {
         let mut in_vain = 0;
         loop {
+            if !all && !hanging && self.is_spent(span) {
+                return;
+            }
             let (queued, next) = {
                 let queue = &mut self.turns.borrow_mut()[usize::from(hanging)];
                 (queue.len(), queue.pop_front())
@@ -208,6 +210,15 @@ impl Origin {
                 return;
             }
         }
+    }
+
+    /// Whether only what comes free can help.
+    fn is_spent(&self, span: u64) -> bool {
+        self.endpoints.get() > 1 && self.idle.borrow().is_empty() && self.at_work(span) >= AT_WORK
+    }
+
+    fn at_work(&self, span: u64) -> usize {
+        self.proven.count(span) + self.trying.count(span)
     }
 
     fn has_waiting(&self) -> bool {
