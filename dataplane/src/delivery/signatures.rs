@@ -137,6 +137,7 @@ mod tests {
             expires_at: None,
             durability: Durability::Log,
             dead_letter: DeadLetter::Allow,
+            direction: posthorn_domain::direction::Direction::Incoming,
         };
         Arc::new(Stored { offset: 0, record, hint: None })
     }
