@@ -7,7 +7,10 @@ use posthorn_tests::{SOON, World};
 use serde_json::{Value, json};
 
 /// A filter of each kind that looks at data, and at attributes, and which of the numbers 0 to 9 it takes.
-fn filters() -> [(&'static str, Value, fn(u64) -> bool); 6] {
+/// A name, a filter, and which of the numbered events it wants.
+type Case = (&'static str, Value, fn(u64) -> bool);
+
+fn filters() -> [Case; 6] {
     [
         ("/sql", json!({"sql": "n >= 3 AND type LIKE 'made.%'"}), |n| n >= 3),
         ("/cel", json!({"cel": "data.total > 5.0 && data.parity == 'odd'"}), |n| n > 5 && n % 2 == 1),
