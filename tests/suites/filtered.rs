@@ -6,10 +6,10 @@ use anyhow::{Context, Result, ensure};
 use posthorn_tests::{SOON, World};
 use serde_json::{Value, json};
 
-/// A filter of each kind that looks at data, and at attributes, and which of the numbers 0 to 9 it takes.
-/// A name, a filter, and which of the numbered events it wants.
+/// A path, a filter, and which of the numbers 0 to 9 it takes.
 type Case = (&'static str, Value, fn(u64) -> bool);
 
+/// A filter of each kind that looks at data, and at attributes.
 fn filters() -> [Case; 6] {
     [
         ("/sql", json!({"sql": "n >= 3 AND type LIKE 'made.%'"}), |n| n >= 3),

@@ -132,7 +132,6 @@ mod tests {
             event,
             publisher: "".into(),
             idempotency_key: None,
-            direction: posthorn_domain::direction::Direction::default(),
             accepted_at: Time::ZERO,
             expires_at: None,
             durability: Durability::Log,
