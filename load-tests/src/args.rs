@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use posthorn_load::{forwarder, receiver};
+use posthorn_load::{doors, forwarder, receiver};
 
 const HOME: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -33,10 +33,37 @@ pub(crate) enum Command {
         #[arg(long, default_value_os_t = home(""))]
         out: PathBuf,
     },
+    /// Publish by HTTP batches and by streams of the EventBroker in turn, to a Posthorn that runs
+    Doors(Doors),
     /// Answer deliveries as told and count them
     Receiver(Receiver),
     /// Forward every POST, and nothing else
     Forwarder(Forwarder),
+}
+
+#[derive(Args)]
+pub(crate) struct Doors {
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    data: SocketAddr,
+    #[arg(long, default_value = "127.0.0.1:9620")]
+    broker: SocketAddr,
+    /// A topic that exists
+    #[arg(long)]
+    topic: String,
+    #[arg(long, default_value_t = 80_000, value_parser = clap::value_parser!(u64).range(100..=10_000_000))]
+    events: u64,
+    /// Connections, and streams
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=64))]
+    lanes: u64,
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=20))]
+    rounds: u64,
+}
+
+impl From<Doors> for doors::Options {
+    fn from(args: Doors) -> Self {
+        let Doors { data, broker, topic, events, lanes, rounds } = args;
+        Self { data, broker, topic, events, lanes, rounds }
+    }
 }
 
 #[derive(Args)]

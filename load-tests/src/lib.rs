@@ -17,6 +17,7 @@ pub mod connection;
 pub mod cores;
 pub mod dial;
 pub mod distribution;
+pub mod doors;
 pub mod events;
 pub mod fields;
 pub mod forwarder;

@@ -10,7 +10,7 @@ use clap::Parser as _;
 use posthorn_load::report::{Machine, Place, Results};
 use posthorn_load::run::{self, Programs};
 use posthorn_load::scenario::{self, Depth, Scenario};
-use posthorn_load::{cores, forwarder, receiver, wall};
+use posthorn_load::{cores, doors, forwarder, receiver, wall};
 
 use args::{Arguments, Command, Run};
 
@@ -32,6 +32,7 @@ async fn perform(command: Command) -> Result<ExitCode> {
             place.write(&scenario::load_all(&scenarios, Depth::Full)?, &Results::load(&place.data())?)?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Doors(options) => doors::run(&options.into()).await.map(|()| ExitCode::SUCCESS),
         Command::Receiver(options) => receiver::run(&options.into()).await.map(|()| ExitCode::SUCCESS),
         Command::Forwarder(options) => forwarder::run(&options.into()).await.map(|()| ExitCode::SUCCESS),
     }

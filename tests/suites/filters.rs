@@ -66,6 +66,8 @@ async fn a_check_gives_value_type_and_error() -> Result<()> {
     ensure!(cel["valid"] == true && cel["value"] == true && cel["matches"] == true && cel["error"].is_null(), "{cel}");
     let alone = check(&world, json!({"filter": {"sql": "amount > 10"}})).await?;
     ensure!(alone["valid"] == true && alone["value"].is_null() && alone["matches"].is_null(), "{alone}");
+    let constant = check(&world, json!({"filter": {"sql": "5 / 0"}})).await?;
+    ensure!(constant["value"] == 0 && constant["error"]["kind"] == "math" && constant["matches"] == false, "{constant}");
     Ok(())
 }
 
