@@ -107,14 +107,14 @@ impl Cache {
 
 #[cfg(test)]
 mod tests {
-    use posthorn_domain::snapshot::{Resource, ResourceKey};
+    use posthorn_domain::snapshot::{Document, Resource, ResourceKey};
     use serde_json::json;
 
     use super::*;
 
     fn held() -> Held {
-        let secrets = [("/secret".to_owned(), "whsec_plain".to_owned())].into();
-        let resource = Resource { revision: 3, incarnation: 3, document: json!({"id": "visible", "secret": null}), secrets };
+        let secrets = [("/secret", "whsec_plain")].into_iter().collect();
+        let resource = Resource { revision: 3, incarnation: 3, document: Document::of(&json!({"id": "visible", "secret": null})), secrets };
         let resources = [(ResourceKey::from_text("subscriptions/sub_1"), Arc::new(resource))].into();
         Held { revision: 3, control_plane_id: "cp".into(), resources, ..Held::default() }
     }

@@ -113,8 +113,9 @@ impl Builder {
     }
 
     fn add_topic(&self, table: &mut Table, resource: &Resource) -> Result<(), Problem> {
-        let name: Name = text(&resource.document, "name").parse().map_err(|error| broken(&error))?;
-        let spec = TopicSpec::parse(&resource.document, &name)?;
+        let document = read(resource)?;
+        let name: Name = text(&document, "name").parse().map_err(|error| broken(&error))?;
+        let spec = TopicSpec::parse(&document, &name)?;
         let settings = TopicSettings {
             incarnation: resource.incarnation,
             partitions: spec.partitions,
@@ -122,19 +123,20 @@ impl Builder {
             retention_bytes: spec.retention.bytes,
         };
         let log = self.log.open(&name, settings).map_err(|error| broken(&error))?;
-        let topic = Topic { name: name.clone(), spec, meta: meta(resource) };
+        let topic = Topic { name: name.clone(), spec, meta: meta(resource, &document) };
         table.topics.insert(name, Arc::new(TopicRoute { topic, log, turn: AtomicU32::new(0) }));
         table.changes.topics = true;
         Ok(())
     }
 
     fn add_subscription(&mut self, table: &mut Table, resource: &Resource) -> Result<(), Problem> {
-        let id: SubscriptionId = text(&resource.document, "id").parse().map_err(|error| broken(&error))?;
-        let spec = SubscriptionSpec::parse(&resource.revealed(), &self.guard)?;
+        let document = read(resource)?;
+        let id: SubscriptionId = text(&document, "id").parse().map_err(|error| broken(&error))?;
+        let spec = SubscriptionSpec::parse(&document, &self.guard)?;
         let filters = spec.compile_filters()?;
         let keys = signing_keys(&spec)?.into();
-        let status_reason = resource.document.get("status_reason").and_then(Value::as_str).map(str::to_owned);
-        let subscription = Subscription { id, spec, status_reason, meta: meta(resource) };
+        let status_reason = document.get("status_reason").and_then(Value::as_str).map(str::to_owned);
+        let subscription = Subscription { id, spec, status_reason, meta: meta(resource, &document) };
         let filters = self.places.editor.intern(filters);
         let old = table.subscriptions.get(&id).cloned();
         if let Some(old) = &old {
@@ -205,10 +207,11 @@ impl Places {
 }
 
 fn add_schema(table: &mut Table, resource: &Resource) -> Result<(), Problem> {
-    let spec = SchemaSpec::parse(&resource.document)?;
-    let name: Name = text(&resource.document, "name").parse().map_err(|error| broken(&error))?;
-    let version = resource.document.get("version").and_then(Value::as_u64).and_then(|version| u32::try_from(version).ok()).unwrap_or(0);
-    let version = SchemaVersion { name, version, spec, meta: meta(resource) };
+    let document = read(resource)?;
+    let spec = SchemaSpec::parse(&document)?;
+    let name: Name = text(&document, "name").parse().map_err(|error| broken(&error))?;
+    let version = document.get("version").and_then(Value::as_u64).and_then(|version| u32::try_from(version).ok()).unwrap_or(0);
+    let version = SchemaVersion { name, version, spec, meta: meta(resource, &document) };
     let known = table.schemas.get(&version.name).and_then(|versions| versions.get(&version.version));
     if known.is_some_and(|known| known.version.spec == version.spec) {
         return Ok(());
@@ -233,8 +236,15 @@ fn signing_keys(spec: &SubscriptionSpec) -> Result<Vec<(SigningKey, Option<Time>
     Ok(keys)
 }
 
-fn meta(resource: &Resource) -> Meta {
-    let time = |member: &str| Time::parse(text(&resource.document, member)).unwrap_or_default();
+/// The document with its secrets.
+fn read(resource: &Resource) -> Result<Value, Problem> {
+    // The error's own text may quote the document.
+    let place = |error: serde_json::Error| broken(&format!("the document cannot be read (line {}, column {})", error.line(), error.column()));
+    resource.revealed().map_err(place)
+}
+
+fn meta(resource: &Resource, document: &Value) -> Meta {
+    let time = |member: &str| Time::parse(text(document, member)).unwrap_or_default();
     Meta { revision: resource.revision, incarnation: resource.incarnation, created_at: time("created_at"), updated_at: time("updated_at") }
 }
 
