@@ -140,7 +140,6 @@ mod tests {
             accepted_at: Time::ZERO,
             expires_at: None,
             durability: Durability::Log,
-            direction: Default::default(),
             dead_letter: DeadLetter::Allow,
         };
         Arc::new(Stored { offset: 0, record, hint: None })
