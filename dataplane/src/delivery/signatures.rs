@@ -98,12 +98,7 @@ impl Signatures {
         key.sign_into(signed.message, signed.seconds, signed.body, out);
         recent.put(
             place,
-            Made {
-                _record: Arc::downgrade(stored),
-                message: signed.message.into(),
-                seconds: signed.seconds,
-                entry: out[start..].into(),
-            },
+            Made { _record: Arc::downgrade(stored), message: signed.message.into(), seconds: signed.seconds, entry: out[start..].into() },
         );
     }
 }
@@ -141,6 +136,7 @@ mod tests {
             expires_at: None,
             durability: Durability::Log,
             dead_letter: DeadLetter::Allow,
+            direction: posthorn_domain::direction::Direction::Incoming,
         };
         Arc::new(Stored { offset: 0, record, hint: None })
     }

@@ -50,14 +50,14 @@ pub(super) async fn open(pool: &Pool, target: &Target, phase: &Cell<Phase>) -> R
 async fn permitted(pool: &Pool, target: &Target) -> Result<SmallVec<[SocketAddr; 4]>, SendError> {
     let found = match target.literal {
         Some(addr) => SmallVec::from_slice(&[addr]),
-        None => pool.resolver.resolve(&target.key.host).await.map_err(SendError::unsent)?,
+        None => pool.resolver.resolve(&target.key.origin.host).await.map_err(SendError::unsent)?,
     };
     let guard = pool.guard();
     let mut refused = None;
     let mut addrs = SmallVec::new();
     for addr in found {
-        match guard.check_connect(addr, target.key.scheme) {
-            Ok(()) => addrs.push(SocketAddr::new(addr.to_canonical(), target.key.port)),
+        match guard.check_connect(addr, target.key.origin.scheme) {
+            Ok(()) => addrs.push(SocketAddr::new(addr.to_canonical(), target.key.origin.port)),
             Err(forbidden) => refused = refused.or(Some(forbidden)),
         }
     }

@@ -22,32 +22,30 @@ pub(super) struct Outgoing<'a> {
 }
 
 /// Sends once; a second time, on a new connection, only when a kept one had died and took nothing of the request.
-pub(super) async fn run(pool: &Pool, endpoint: &Endpoint, request: Outgoing<'_>, phase: &Rc<Cell<Phase>>) -> Result<Reply, SendError> {
+pub(super) async fn run(pool: &Pool, endpoint: &Rc<Endpoint>, request: Outgoing<'_>, phase: &Rc<Cell<Phase>>) -> Result<Reply, SendError> {
     request.head.finish(request.body.iter().map(bytes::Bytes::len).sum());
     let lease = endpoint.lease(pool, request.target, phase, false).await?;
     let reused = lease.is_reused();
-    match once(pool, endpoint, &request, lease, phase).await {
+    match once(pool, &request, lease, phase).await {
         Err(Broken::Unsent) if reused => {
             let lease = endpoint.lease(pool, request.target, phase, true).await?;
-            Ok(once(pool, endpoint, &request, lease, phase).await?)
+            Ok(once(pool, &request, lease, phase).await?)
         }
         result => Ok(result?),
     }
 }
 
-async fn once(
-    pool: &Pool,
-    endpoint: &Endpoint,
-    request: &Outgoing<'_>,
-    lease: Lease<'_>,
-    phase: &Rc<Cell<Phase>>,
-) -> Result<Reply, Broken> {
+async fn once(pool: &Pool, request: &Outgoing<'_>, lease: Lease<'_>, phase: &Rc<Cell<Phase>>) -> Result<Reply, Broken> {
     match lease {
-        Lease::H1 { mut connection, _permit, .. } => {
+        Lease::H1 { mut connection, permit, .. } => {
             let mut answer = Answer::new(pool.config.max_response_bytes);
-            let lasts = connection.exchange(request.head.bytes(), request.body, &mut answer, &pool.scratch, phase).await?;
-            if lasts {
-                endpoint.give_back(connection, pool);
+            match connection.exchange(request.head.bytes(), request.body, &mut answer, &pool.scratch, phase).await {
+                Ok(lasts) => permit.answered(Some(connection).filter(|_| lasts), pool),
+                Err(Broken::Unsent) => {
+                    permit.excuse();
+                    return Err(Broken::Unsent);
+                }
+                Err(broken) => return Err(broken),
             }
             answer.into_reply(pool.clock.now()).map_err(Broken::Sent)
         }

@@ -1,6 +1,7 @@
 //! Where a subscription's deliveries go, prepared once per subscription.
 
 use std::fmt;
+use std::hash::{BuildHasher as _, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -24,14 +25,35 @@ pub struct Target {
     pub(super) authority: String,
 }
 
+/// Whose connections those are: the origin's that endpoints share, and the subscription's caps on them.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Key {
+    pub(super) origin: Arc<OriginKey>,
+    destination: String,
+    /// Of the rest; made once, because the key is looked up for each delivery.
+    hash: u64,
+}
+
 /// What connections may be shared by.
 #[derive(Debug, PartialEq, Eq, Hash)]
-pub(super) struct Key {
+pub(super) struct OriginKey {
     pub(super) scheme: Scheme,
     pub(super) host: String,
     pub(super) port: u16,
     identity: String,
-    destination: String,
+}
+
+impl Key {
+    fn new(origin: OriginKey, destination: &str) -> Self {
+        let hash = foldhash::quality::FixedState::default().hash_one((&origin, destination));
+        Self { origin: Arc::new(origin), destination: destination.to_owned(), hash }
+    }
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
 }
 
 /// A client certificate that connections are made with.
@@ -60,7 +82,7 @@ impl fmt::Debug for TlsIdentity {
 }
 
 impl Target {
-    /// `query` is added to the URL's own; connections are shared among targets of the same `destination` only.
+    /// `query` is added to the URL's own. Targets of one `destination` share its caps; connections are shared by all at one origin.
     ///
     /// # Errors
     /// [`InvalidTarget`] when the URL cannot be written as a request.
@@ -90,7 +112,7 @@ impl Target {
             absolute: absolute.map_err(|error| invalid(&error))?,
             path,
             authority: authority.to_owned(),
-            key: Arc::new(Key { scheme: url.scheme(), host, port: url.port(), identity, destination: destination.to_owned() }),
+            key: Arc::new(Key::new(OriginKey { scheme: url.scheme(), host, port: url.port(), identity }, destination)),
             literal,
             server_name,
             tls,

@@ -19,6 +19,8 @@ pub(super) enum Route<'a> {
     Schemas,
     /// `/v1/schemas/{name}`
     Schema(Cow<'a, str>),
+    /// `/v1/schemas/{name}/versions`
+    SchemaVersions(Cow<'a, str>),
     /// `/v1/schemas/{name}/versions/{n|latest}`
     SchemaVersion(Cow<'a, str>, Cow<'a, str>),
 }
@@ -37,6 +39,7 @@ impl<'a> Route<'a> {
             [Some("sources"), Some(source), None, ..] => Self::Source(decoded(source)?),
             [Some("schemas"), None, ..] => Self::Schemas,
             [Some("schemas"), Some(name), None, ..] => Self::Schema(decoded(name)?),
+            [Some("schemas"), Some(name), Some("versions"), None, ..] => Self::SchemaVersions(decoded(name)?),
             [Some("schemas"), Some(name), Some("versions"), Some(version), None, ..] => {
                 Self::SchemaVersion(decoded(name)?, decoded(version)?)
             }
@@ -49,7 +52,9 @@ impl<'a> Route<'a> {
         match self {
             Self::Events | Self::Source(_) => "POST, OPTIONS",
             Self::TopicEvents(_) => "GET, HEAD, POST, OPTIONS",
-            Self::Schemas | Self::Schema(_) | Self::SchemaVersion(..) | Self::Explain { .. } => "GET, HEAD, OPTIONS",
+            Self::Schemas | Self::Schema(_) | Self::SchemaVersions(_) | Self::SchemaVersion(..) | Self::Explain { .. } => {
+                "GET, HEAD, OPTIONS"
+            }
         }
     }
 }
