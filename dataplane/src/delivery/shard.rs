@@ -228,7 +228,8 @@ impl Shard {
             let Some(items) = subscriber.pick(now, &self.names) else { break };
             self.launch(id, items, now);
         }
-        if let Some(due) = self.subscribers.get(&id).filter(|subscriber| subscriber.is_live() && !halted).and_then(|subscriber| subscriber.next_due())
+        if let Some(due) =
+            self.subscribers.get(&id).filter(|subscriber| subscriber.is_live() && !halted).and_then(|subscriber| subscriber.next_due())
             && due > now
         {
             self.wake(id, due);

@@ -140,8 +140,10 @@ impl Builder {
     fn add_subscription(&mut self, table: &mut Table, resource: &Resource) -> Result<(), Problem> {
         let document = read(resource)?;
         let id: SubscriptionId = text(&document, "id").parse().map_err(|error| broken(&error))?;
-        let spec = SubscriptionSpec::parse(&document, &self.guard)?;
+        let mut spec = SubscriptionSpec::parse(&document, &self.guard)?;
         let filters = spec.compile_filters()?;
+        // As trees they are larger than all the rest, and from here on only their meaning counts.
+        spec.filters = Vec::new();
         let keys = signing_keys(&spec)?.into();
         let status_reason = document.get("status_reason").and_then(Value::as_str).map(str::to_owned);
         let subscription = Subscription { id, spec, status_reason, meta: meta(resource, &document) };
@@ -269,7 +271,8 @@ fn signing_keys(spec: &SubscriptionSpec) -> Result<Vec<(SigningKey, Option<Time>
 /// The document with its secrets.
 fn read(resource: &Resource) -> Result<Value, Problem> {
     // The error's own text may quote the document.
-    let place = |error: serde_json::Error| broken(&format!("the document cannot be read (line {}, column {})", error.line(), error.column()));
+    let place =
+        |error: serde_json::Error| broken(&format!("the document cannot be read (line {}, column {})", error.line(), error.column()));
     resource.revealed().map_err(place)
 }
 

@@ -155,8 +155,12 @@ impl Node {
     /// Puts resources in force, as a control plane would.
     pub(crate) fn put(&mut self, resources: &[(ResourceKey, Value)]) {
         self.revision += 1;
-        let make =
-            |document: &Value| Resource { revision: self.revision, incarnation: 1, document: Document::of(document), secrets: Default::default() };
+        let make = |document: &Value| Resource {
+            revision: self.revision,
+            incarnation: 1,
+            document: Document::of(document),
+            secrets: Default::default(),
+        };
         let changed = resources.iter().map(|(key, document)| (key.clone(), make(document))).collect();
         let delta = Delta { revision: self.revision, changed, removed: Vec::new() };
         let applied = self.builder.apply(&self.live.snapshot(), &delta);
