@@ -33,7 +33,7 @@ impl Plane for Recorder {
     fn apply<'a>(&'a self, delta: &'a Delta, full: bool) -> BoxFuture<'a, Vec<Nack>> {
         Box::pin(async move {
             self.0.send((delta.clone(), full)).await.unwrap();
-            let bad = delta.changed.iter().filter(|(_, resource)| resource.document["bad"] == true);
+            let bad = delta.changed.iter().filter(|(_, resource)| resource.document.read().unwrap()["bad"] == true);
             bad.map(|(key, _)| Nack { resource: key.as_str().into(), reason: "bad".into() }).collect()
         })
     }
@@ -187,7 +187,7 @@ async fn pushes_are_applied_answered_and_kept() {
     status.ready.wait_for(|ready| *ready).await.unwrap();
     assert_eq!(*status.revision.borrow(), 7);
     let (good, bad) = (deltas.recv().await.unwrap().0, deltas.recv().await.unwrap().0);
-    let document = |delta: &Delta| delta.changed.values().next().unwrap().document.clone();
+    let document = |delta: &Delta| delta.changed.values().next().unwrap().document.read().unwrap();
     assert_eq!((document(&good), document(&bad)), (json!({"v": 1}), json!({"bad": true})));
     shutdown.cancel();
     task.await.unwrap();

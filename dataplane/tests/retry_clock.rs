@@ -5,7 +5,6 @@
 //! waited for. The engine asks its clock at every turn, so it is enough to move that one and to ask the shard something.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -31,7 +30,7 @@ use posthorn_domain::node::SubscriptionState;
 use posthorn_domain::qos::{DeadLetter as Rule, Durability};
 use posthorn_domain::reason::Reason;
 use posthorn_domain::record::{Record, Stored};
-use posthorn_domain::snapshot::{Delta, Resource, ResourceKey};
+use posthorn_domain::snapshot::{Delta, Document, Resource, ResourceKey};
 use posthorn_domain::time::Time;
 use posthorn_storage::attempts::{self, AttemptLog, Query};
 use posthorn_storage::log::TailSink;
@@ -268,7 +267,7 @@ impl Engine {
 }
 
 fn resources(receiver: SocketAddr) -> Delta {
-    let made = |document: Value| Resource { revision: 1, incarnation: 1, document, secrets: BTreeMap::new() };
+    let made = |document: Value| Resource { revision: 1, incarnation: 1, document: Document::of(&document), secrets: Default::default() };
     let id: SubscriptionId = SUBSCRIPTION.parse().unwrap();
     let subscription = json!({
         "id": SUBSCRIPTION, "filters": [{"topic": "orders"}], "endpoint": {"url": format!("http://hook.example:{}/", receiver.port())},

@@ -9,7 +9,7 @@ use posthorn_domain::event::{AttrKind, Event, EventBuilder};
 use posthorn_domain::filter::View;
 use posthorn_domain::ids::SubscriptionId;
 use posthorn_domain::signing::generate_hmac;
-use posthorn_domain::snapshot::{Delta, Resource, ResourceKey};
+use posthorn_domain::snapshot::{Delta, Document, Resource, ResourceKey};
 use posthorn_storage::log::behaviour::Told;
 use posthorn_storage::log::segments::{Config, SegmentLog};
 use proptest::prelude::*;
@@ -126,7 +126,7 @@ fn applied(builder: &mut Builder, base: &Table, changed: BTreeMap<ResourceKey, R
 }
 
 fn resource(document: Value) -> Resource {
-    Resource { revision: 1, incarnation: 1, document, secrets: Default::default() }
+    Resource { revision: 1, incarnation: 1, document: Document::of(&document), secrets: Default::default() }
 }
 
 /// What a filter means, straight from its JSON (interfaces §4).

@@ -9,6 +9,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+mod document;
+
+pub use document::{Document, Secrets};
+
 /// Names one resource over all kinds: `topics/orders`, `schemas/order/3`, `subscriptions/sub_…`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ResourceKey(String);
@@ -34,10 +38,10 @@ pub struct Resource {
     /// The revision that made it.
     pub incarnation: u64,
     /// The document as the API shows it, secrets redacted.
-    pub document: Value,
+    pub document: Document,
     /// The secrets, by JSON pointer into the document.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub secrets: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Secrets::is_empty")]
+    pub secrets: Secrets,
 }
 
 /// All resources at one revision.
@@ -114,20 +118,23 @@ impl ResourceKey {
 
 impl Resource {
     /// The document with its secrets in place, ready to be parsed by the resource's type.
-    pub fn revealed(&self) -> Value {
-        let mut document = self.document.clone();
-        for (pointer, secret) in &self.secrets {
+    ///
+    /// # Errors
+    /// As [`Document::read`].
+    pub fn revealed(&self) -> serde_json::Result<Value> {
+        let mut document = self.document.read()?;
+        for (pointer, secret) in self.secrets.iter() {
             if let Some(place) = document.pointer_mut(pointer) {
-                *place = Value::String(secret.clone());
+                *place = Value::String(secret.to_owned());
             }
         }
-        document
+        Ok(document)
     }
 }
 
 impl fmt::Debug for Resource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({} secrets)", self.document, self.secrets.len())
+        write!(f, "{} ({} secrets)", self.document.as_str(), self.secrets.iter().count())
     }
 }
 

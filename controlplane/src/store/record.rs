@@ -10,7 +10,7 @@ use posthorn_domain::names::Name;
 use posthorn_domain::problem::Problem;
 use posthorn_domain::resource::{Compatibility, Meta, SchemaSpec, SchemaVersion, Subscription, SubscriptionSpec, Topic, TopicSpec};
 use posthorn_domain::sealing::{SealingError, SealingKey};
-use posthorn_domain::snapshot::{Resource, ResourceKey};
+use posthorn_domain::snapshot::{Document, Resource, ResourceKey, Secrets};
 use posthorn_domain::time::Time;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -37,7 +37,7 @@ pub enum RecordError {
 #[derive(Serialize, Deserialize)]
 struct Record {
     incarnation: u64,
-    document: Value,
+    document: Document,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     sealed: BTreeMap<String, String>,
 }
@@ -45,12 +45,12 @@ struct Record {
 /// The resource as it travels to data planes.
 pub(crate) fn resource(entry: &Entry) -> Resource {
     let (document, meta, secrets) = match entry {
-        Entry::Topic(topic) => (to_value(&**topic), topic.meta, BTreeMap::new()),
-        Entry::Version(version) => (to_value(&**version), version.meta, BTreeMap::new()),
-        Entry::Schema(schema) => (schema_document(schema), schema.meta, BTreeMap::new()),
+        Entry::Topic(topic) => (Document::of(&**topic), topic.meta, Secrets::default()),
+        Entry::Version(version) => (Document::of(&**version), version.meta, Secrets::default()),
+        Entry::Schema(schema) => (Document::of(&schema_document(schema)), schema.meta, Secrets::default()),
         Entry::Subscription(subscription) => {
-            let secrets = subscription.spec.secrets().into_iter().map(|(at, secret)| (at, secret.expose().to_owned())).collect();
-            (to_value(&**subscription), subscription.meta, secrets)
+            let secrets = subscription.spec.secrets().into_iter().map(|(at, secret)| (at, secret.expose())).collect();
+            (Document::of(&**subscription), subscription.meta, secrets)
         }
     };
     Resource { revision: meta.revision, incarnation: meta.incarnation, document, secrets }
@@ -74,9 +74,9 @@ fn schema_document(schema: &Schema) -> Value {
 pub(super) fn encode(entry: &Entry, key: &ResourceKey, sealing: &SealingKey) -> Result<Vec<u8>, RecordError> {
     let resource = resource(entry);
     let mut sealed = BTreeMap::new();
-    for (at, secret) in resource.secrets {
-        let bytes = sealing.seal(secret.as_bytes(), place(key.as_str(), &at).as_bytes())?;
-        sealed.insert(at, BASE64_STANDARD.encode(bytes));
+    for (at, secret) in resource.secrets.iter() {
+        let bytes = sealing.seal(secret.as_bytes(), place(key.as_str(), at).as_bytes())?;
+        sealed.insert(at.to_owned(), BASE64_STANDARD.encode(bytes));
     }
     let record = Record { incarnation: resource.incarnation, document: resource.document, sealed };
     Ok(serde_json::to_vec(&record)?)
@@ -84,15 +84,16 @@ pub(super) fn encode(entry: &Entry, key: &ResourceKey, sealing: &SealingKey) -> 
 
 pub(super) fn decode(key: &str, bytes: &[u8], sealing: &SealingKey) -> Result<Entry, RecordError> {
     let record: Record = serde_json::from_slice(bytes)?;
-    let mut secrets = BTreeMap::new();
+    let mut document = record.document.read()?;
+    let meta = meta(&document, record.incarnation)?;
     for (at, sealed) in record.sealed {
         let bytes = BASE64_STANDARD.decode(sealed).map_err(|_| RecordError::Member("sealed"))?;
         let plain = sealing.open(&bytes, place(key, &at).as_bytes())?;
-        secrets.insert(at, String::from_utf8_lossy(&plain).into_owned());
+        if let Some(place) = document.pointer_mut(&at) {
+            *place = json!(String::from_utf8_lossy(&plain));
+        }
     }
-    let meta = meta(&record.document, record.incarnation)?;
-    let resource = Resource { revision: meta.revision, incarnation: meta.incarnation, document: record.document, secrets };
-    entry(key, meta, &resource.revealed())
+    entry(key, meta, &document)
 }
 
 /// Values are sealed to this, so that none can be moved to another subscription or member.

@@ -81,8 +81,8 @@ async fn a_new_node_gets_all_with_secrets_and_then_deltas() {
     assert_eq!(keys, ["schema-infos", "schemas", "topics", "subscriptions"], "what is needed comes before what needs it");
     let subscription = format!("subscriptions/{}", made.body["id"].as_str().expect("an id"));
     let resource = &resources(&full)[subscription.as_str()];
-    assert_eq!(resource.document["signing"][0]["secret"], "********");
-    assert_eq!(resource.revealed()["signing"][0]["secret"], made.body["signing"][0]["secret"]);
+    assert_eq!(resource.document.read().unwrap()["signing"][0]["secret"], "********");
+    assert_eq!(resource.revealed().unwrap()["signing"][0]["secret"], made.body["signing"][0]["secret"]);
     node.ack(&full, &[]).await;
 
     plane.call("PUT", "/v1/topics/orders", json!({"schemas": ["order"], "partitions": 2})).await.is(200, "");

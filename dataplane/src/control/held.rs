@@ -1,6 +1,6 @@
 //! What this node holds: all resources as they were sent, which of them are not in force, and what is in force instead. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use posthorn_domain::snapshot::{Delta, Nack, Resource, ResourceKey};
@@ -21,6 +21,20 @@ pub struct Held {
     pub nacks: BTreeMap<ResourceKey, String>,
     /// The last good versions of what cannot be used (I8), so that they are in force again after a restart.
     pub good: BTreeMap<ResourceKey, Arc<Resource>>,
+    /// What changed since it was last written down.
+    #[serde(skip)]
+    pub(super) unsaved: BTreeSet<ResourceKey>,
+}
+
+/// What leads from what was written down to what is held.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Step {
+    revision: u64,
+    control_plane_id: String,
+    changed: BTreeMap<ResourceKey, Arc<Resource>>,
+    removed: Vec<ResourceKey>,
+    nacks: BTreeMap<ResourceKey, String>,
+    good: BTreeMap<ResourceKey, Arc<Resource>>,
 }
 
 impl Held {
@@ -71,9 +85,11 @@ impl Held {
         for key in delta.removed {
             self.forget(&key);
             self.resources.remove(&key);
+            self.unsaved.insert(key);
         }
         for (key, resource) in delta.changed {
             let old = self.resources.insert(key.clone(), Arc::new(resource));
+            self.unsaved.insert(key.clone());
             match nacks.get(&key) {
                 None => self.forget(&key),
                 Some(reason) => {
@@ -91,6 +107,40 @@ impl Held {
         self.control_plane_id = control_plane_id;
         self.nacks.retain(|key, _| self.resources.contains_key(key) || unreadable.contains_key(key));
         self.nacks.extend(unreadable);
+    }
+
+    /// What changed since the last call of this or of [`Held::whole`], to be written down.
+    pub(super) fn step(&mut self) -> Step {
+        let (mut changed, mut removed) = (BTreeMap::new(), Vec::new());
+        for key in std::mem::take(&mut self.unsaved) {
+            match self.resources.get(&key) {
+                Some(resource) => drop(changed.insert(key, Arc::clone(resource))),
+                None => removed.push(key),
+            }
+        }
+        let (nacks, good) = (self.nacks.clone(), self.good.clone());
+        Step { revision: self.revision, control_plane_id: self.control_plane_id.clone(), changed, removed, nacks, good }
+    }
+
+    /// All of it, to be written down.
+    pub(super) fn whole(&mut self) -> Self {
+        self.unsaved = BTreeSet::new();
+        self.clone()
+    }
+
+    /// It is as it was written down.
+    pub(super) fn restored(&mut self) {
+        self.unsaved = BTreeSet::new();
+    }
+
+    /// Goes one step on, as it was written down.
+    pub(super) fn follow(&mut self, step: Step) {
+        (self.revision, self.control_plane_id) = (step.revision, step.control_plane_id);
+        (self.nacks, self.good) = (step.nacks, step.good);
+        for key in step.removed {
+            self.resources.remove(&key);
+        }
+        self.resources.extend(step.changed);
     }
 
     fn forget(&mut self, key: &ResourceKey) {

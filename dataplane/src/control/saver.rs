@@ -7,23 +7,34 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::Held;
-use super::cache::Cache;
+use super::cache::{Cache, CacheError, Kept};
 
 /// Runs until `changes` closes; by then the last change is on disk. `saved` follows `changes`, after a failed write as well: a node
 /// with a full disk must go on following its control plane.
 pub(super) async fn run(cache: Cache, held: Arc<Mutex<Held>>, mut changes: watch::Receiver<u64>, saved: watch::Sender<u64>) {
+    let mut kept = None;
     while changes.changed().await.is_ok() {
         let change = *changes.borrow_and_update();
-        let (cache, held) = (cache.clone(), held.clone());
-        let written = tokio::task::spawn_blocking(move || {
-            let copy = held.lock().clone();
-            cache.store(&copy)
-        });
-        match written.await {
-            Ok(Ok(())) => {}
+        let (cache, held, before) = (cache.clone(), held.clone(), kept.take());
+        match tokio::task::spawn_blocking(move || save(&cache, &held, before)).await {
+            Ok(Ok(now)) => kept = Some(now),
             Ok(Err(error)) => tracing::error!(%error, "the snapshot was not kept; it is tried again with the next change"),
             Err(error) => tracing::error!(%error, "the snapshot was not kept"),
         }
         saved.send_replace(change);
+    }
+}
+
+/// Costs what has changed, but for the first time, after a failure, and when the file has grown long.
+fn save(cache: &Cache, held: &Mutex<Held>, kept: Option<Kept>) -> Result<Kept, CacheError> {
+    match kept.filter(|kept| !kept.is_long()) {
+        Some(kept) => {
+            let step = held.lock().step();
+            cache.append(kept, &step)
+        }
+        None => {
+            let whole = held.lock().whole();
+            cache.store(&whole)
+        }
     }
 }

@@ -77,7 +77,11 @@ impl Link {
         for delta in kept.deltas_from_nothing() {
             self.apply(delta, true).await;
         }
-        self.held.lock().commit_push(kept.control_plane_id, unreadable);
+        {
+            let mut held = self.held.lock();
+            held.commit_push(kept.control_plane_id, unreadable);
+            held.restored();
+        }
         self.in_force();
     }
 

@@ -117,9 +117,9 @@ impl Shard {
     }
 
     fn test(&mut self, id: SubscriptionId, answer: oneshot::Sender<Option<Attempt>>) {
-        let Some(subscriber) = self.subscribers.get(&id) else { return drop(answer.send(None)) };
+        let Some(subscriber) = self.subscribers.get_mut(&id) else { return drop(answer.send(None)) };
         let context = Rc::clone(&self.context);
-        let (route, target, template) = (Arc::clone(&subscriber.route), Rc::clone(&subscriber.target), Rc::clone(&subscriber.template));
+        let (route, (target, template)) = (Arc::clone(&subscriber.route), subscriber.fittings(&context.signatures));
         self.work.push(Box::pin(async move {
             let at = context.clock.now();
             let event = test_event(id, &at.to_string());

@@ -68,7 +68,7 @@ pub(super) struct Shard {
     pub(super) numbers: HashMap<(TopicName, u32), u32>,
     pub(super) names: Names,
     pub(super) next_part: u32,
-    pub(super) subscribers: HashMap<SubscriptionId, Subscriber>,
+    pub(super) subscribers: HashMap<SubscriptionId, Box<Subscriber>>,
     pub(super) work: FuturesUnordered<LocalBoxFuture<'static, Done>>,
     /// Subscribers to look at, each once.
     pub(super) turn: VecDeque<SubscriptionId>,
@@ -228,7 +228,8 @@ impl Shard {
             let Some(items) = subscriber.pick(now, &self.names) else { break };
             self.launch(id, items, now);
         }
-        if let Some(due) = self.subscribers.get(&id).filter(|subscriber| subscriber.is_live() && !halted).and_then(Subscriber::next_due)
+        if let Some(due) =
+            self.subscribers.get(&id).filter(|subscriber| subscriber.is_live() && !halted).and_then(|subscriber| subscriber.next_due())
             && due > now
         {
             self.wake(id, due);
@@ -247,10 +248,11 @@ impl Shard {
         }
         subscriber.in_flight += 1;
         self.context.metrics.in_flight.increment(1.0);
+        let (target, template) = subscriber.fittings(&self.context.signatures);
         let outfit = Outfit {
             route: Arc::clone(&subscriber.route),
-            target: Rc::clone(&subscriber.target),
-            template: Rc::clone(&subscriber.template),
+            target,
+            template,
             table: Arc::clone(&self.table),
             was_probe: subscriber.breaker.started(),
         };

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use foldhash::{HashMap, HashSet};
+use posthorn_domain::guard::TargetUrl;
 use posthorn_domain::ids::{DeliveryId, SubscriptionId};
 use posthorn_domain::names::TopicName;
 use posthorn_domain::position::Position;
@@ -20,6 +21,7 @@ use super::item::{Item, Origin, key_hash};
 use super::lane::{Lane, LaneKey};
 use super::rate::Rate;
 use super::request::Template;
+use super::signatures::Signatures;
 use crate::egress::Target;
 use crate::route::SubscriptionRoute;
 
@@ -39,8 +41,8 @@ pub(super) type Items = SmallVec<[Item; 1]>;
 /// The subscription.
 pub(super) struct Subscriber {
     pub(super) route: Arc<SubscriptionRoute>,
-    pub(super) target: Rc<Target>,
-    pub(super) template: Rc<Template>,
+    /// Made when the first request goes out: most subscriptions rest.
+    fittings: Option<Fittings>,
     pub(super) lanes: HashMap<LaneKey, Lane>,
     /// Lanes whose queue is not empty, taking turns.
     pub(super) ready: VecDeque<LaneKey>,
@@ -71,17 +73,20 @@ pub(super) enum Hold {
     Until(Time),
 }
 
+/// Where the requests go, and what they share.
+pub(super) type Fittings = (Rc<Target>, Rc<Template>);
+
 /// Partition names by the shard's numbers.
 pub(super) type Names = HashMap<u32, (TopicName, u32)>;
 
 impl Subscriber {
-    pub(super) fn new(route: Arc<SubscriptionRoute>, target: Rc<Target>, template: Rc<Template>) -> Self {
+    /// Of a route whose [`target_of`] there is.
+    pub(super) fn new(route: Arc<SubscriptionRoute>) -> Self {
         let mut rate = Rate::default();
         rate.set(route.subscription.spec.limits.rate);
         Self {
             route,
-            target,
-            template,
+            fittings: None,
             lanes: HashMap::default(),
             ready: VecDeque::new(),
             in_flight: 0,
@@ -96,6 +101,25 @@ impl Subscriber {
             last_error: None,
             wake: None,
         }
+    }
+
+    /// The subscription changed, to one whose [`target_of`] there is.
+    pub(super) fn change(&mut self, route: Arc<SubscriptionRoute>) {
+        self.rate.set(route.subscription.spec.limits.rate);
+        self.gone = false;
+        self.route = route;
+        self.fittings = None;
+    }
+
+    /// What its requests are made with.
+    pub(super) fn fittings(&mut self, signatures: &Signatures) -> Fittings {
+        let route = &self.route;
+        let made = self.fittings.get_or_insert_with(|| {
+            let target = target_of(route).expect("no route without a target comes here");
+            let template = Template::new(route, &target, signatures);
+            (Rc::new(target), Rc::new(template))
+        });
+        made.clone()
     }
 
     /// The subscription's id.
@@ -218,6 +242,13 @@ impl Subscriber {
             self.spilled = true;
         }
     }
+}
+
+/// Where the requests of the subscription go; none when no request can be made to its endpoint's URL.
+pub(super) fn target_of(route: &SubscriptionRoute) -> Option<Target> {
+    let endpoint = &route.subscription.spec.endpoint;
+    let url = TargetUrl::parse(&endpoint.url).ok()?;
+    Target::new(&url, &endpoint.query, &route.id().to_string(), None).ok()
 }
 
 fn fresh(

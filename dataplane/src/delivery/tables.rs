@@ -1,10 +1,8 @@
 //! The snapshot changes: partitions and subscriptions come, change and go.
 
-use std::rc::Rc;
 use std::sync::Arc;
 
 use foldhash::{HashMap, HashSet};
-use posthorn_domain::guard::TargetUrl;
 use posthorn_domain::ids::SubscriptionId;
 use posthorn_domain::names::TopicName;
 use posthorn_domain::resource::Start;
@@ -13,13 +11,11 @@ use posthorn_storage::state::{Base, LaneState, Loaded, Start as StartRow};
 
 use super::lane::{Lane, LaneKey, Mode};
 use super::part::Part;
-use super::request::Template;
 use super::service::shard_of;
 use super::shard::Shard;
-use super::subscriber::Subscriber;
+use super::subscriber::{Subscriber, target_of};
 use super::window::Window;
 use super::work::Done;
-use crate::egress::Target;
 use crate::route::{SubscriptionRoute, Table, TopicRoute};
 
 /// What an earlier process left for this shard; taken up as topics and subscriptions appear.
@@ -154,25 +150,14 @@ impl Shard {
 
     fn place_subscriber(&mut self, route: Arc<SubscriptionRoute>) {
         let id = route.id();
-        let endpoint = &route.subscription.spec.endpoint;
-        let url = TargetUrl::parse(&endpoint.url);
-        let target = url.ok().and_then(|url| Target::new(&url, &endpoint.query, &id.to_string(), None).ok());
-        let Some(target) = target else {
+        if target_of(&route).is_none() {
             tracing::error!(subscription = %id, "no request can be made to the endpoint's URL; nothing is delivered");
             return;
-        };
-        let template = Rc::new(Template::new(&route, &target, &self.context.signatures));
-        let target = Rc::new(target);
+        }
         match self.subscribers.get_mut(&id) {
-            Some(subscriber) => {
-                subscriber.rate.set(route.subscription.spec.limits.rate);
-                subscriber.gone = false;
-                subscriber.route = route;
-                subscriber.target = target;
-                subscriber.template = template;
-            }
+            Some(subscriber) => subscriber.change(route),
             None => {
-                let mut subscriber = Subscriber::new(route, target, template);
+                let mut subscriber = Box::new(Subscriber::new(route));
                 subscriber.spilled = self.restored.waiting.remove(&id);
                 self.subscribers.insert(id, subscriber);
                 if self.restored.seen.contains(&id) {

@@ -121,8 +121,9 @@ impl Builder {
     }
 
     fn add_topic(&self, table: &mut Table, resource: &Resource) -> Result<(), Problem> {
-        let name: Name = text(&resource.document, "name").parse().map_err(|error| broken(&error))?;
-        let spec = TopicSpec::parse(&resource.document, &name)?;
+        let document = read(resource)?;
+        let name: Name = text(&document, "name").parse().map_err(|error| broken(&error))?;
+        let spec = TopicSpec::parse(&document, &name)?;
         let settings = TopicSettings {
             incarnation: resource.incarnation,
             partitions: spec.partitions,
@@ -130,19 +131,22 @@ impl Builder {
             retention_bytes: spec.retention.bytes,
         };
         let log = self.log.open(&name, settings).map_err(|error| broken(&error))?;
-        let topic = Topic { name: name.clone(), spec, meta: meta(resource) };
+        let topic = Topic { name: name.clone(), spec, meta: meta(resource, &document) };
         table.topics.insert(name, Arc::new(TopicRoute { topic, log, turn: AtomicU32::new(0) }));
         table.changes.topics = true;
         Ok(())
     }
 
     fn add_subscription(&mut self, table: &mut Table, resource: &Resource) -> Result<(), Problem> {
-        let id: SubscriptionId = text(&resource.document, "id").parse().map_err(|error| broken(&error))?;
-        let spec = SubscriptionSpec::parse(&resource.revealed(), &self.guard)?;
+        let document = read(resource)?;
+        let id: SubscriptionId = text(&document, "id").parse().map_err(|error| broken(&error))?;
+        let mut spec = SubscriptionSpec::parse(&document, &self.guard)?;
         let filters = spec.compile_filters()?;
+        // As trees they are larger than all the rest, and from here on only their meaning counts.
+        spec.filters = Vec::new();
         let keys = signing_keys(&spec)?.into();
-        let status_reason = resource.document.get("status_reason").and_then(Value::as_str).map(str::to_owned);
-        let subscription = Subscription { id, spec, status_reason, meta: meta(resource) };
+        let status_reason = document.get("status_reason").and_then(Value::as_str).map(str::to_owned);
+        let subscription = Subscription { id, spec, status_reason, meta: meta(resource, &document) };
         let filters = self.places.editor.intern(filters);
         let old = table.subscriptions.get(&id).cloned();
         if let Some(old) = &old {
@@ -213,18 +217,20 @@ impl Places {
 }
 
 fn add_schema_facts(table: &mut Table, resource: &Resource) -> Result<(), Problem> {
-    let name: Name = text(&resource.document, "name").parse().map_err(|error| broken(&error))?;
-    let compatibility = text(&resource.document, "compatibility").parse().map_err(|error: UnknownMode| broken(&error))?;
-    table.schema_infos.insert(name, SchemaFacts { compatibility, meta: meta(resource) });
+    let document = read(resource)?;
+    let name: Name = text(&document, "name").parse().map_err(|error| broken(&error))?;
+    let compatibility = text(&document, "compatibility").parse().map_err(|error: UnknownMode| broken(&error))?;
+    table.schema_infos.insert(name, SchemaFacts { compatibility, meta: meta(resource, &document) });
     Ok(())
 }
 
 fn add_schema(table: &mut Table, resource: &Resource) -> Result<(), Problem> {
-    let spec = SchemaSpec::parse(&resource.document)?;
-    let name: Name = text(&resource.document, "name").parse().map_err(|error| broken(&error))?;
-    let version = resource.document.get("version").and_then(Value::as_u64).and_then(|version| u32::try_from(version).ok()).unwrap_or(0);
-    let (references, deprecated) = SchemaVersion::settled(&resource.document);
-    let version = SchemaVersion { name, version, spec, references, deprecated, meta: meta(resource) };
+    let document = read(resource)?;
+    let spec = SchemaSpec::parse(&document)?;
+    let name: Name = text(&document, "name").parse().map_err(|error| broken(&error))?;
+    let version = document.get("version").and_then(Value::as_u64).and_then(|version| u32::try_from(version).ok()).unwrap_or(0);
+    let (references, deprecated) = SchemaVersion::settled(&document);
+    let version = SchemaVersion { name, version, spec, references, deprecated, meta: meta(resource, &document) };
     let known = table.schemas.get(&version.name).and_then(|versions| versions.get(&version.version));
     let same = known.filter(|known| known.version.spec == version.spec && known.version.references == version.references);
     let compiled = match same {
@@ -262,8 +268,16 @@ fn signing_keys(spec: &SubscriptionSpec) -> Result<Vec<(SigningKey, Option<Time>
     Ok(keys)
 }
 
-fn meta(resource: &Resource) -> Meta {
-    let time = |member: &str| Time::parse(text(&resource.document, member)).unwrap_or_default();
+/// The document with its secrets.
+fn read(resource: &Resource) -> Result<Value, Problem> {
+    // The error's own text may quote the document.
+    let place =
+        |error: serde_json::Error| broken(&format!("the document cannot be read (line {}, column {})", error.line(), error.column()));
+    resource.revealed().map_err(place)
+}
+
+fn meta(resource: &Resource, document: &Value) -> Meta {
+    let time = |member: &str| Time::parse(text(document, member)).unwrap_or_default();
     Meta { revision: resource.revision, incarnation: resource.incarnation, created_at: time("created_at"), updated_at: time("updated_at") }
 }
 

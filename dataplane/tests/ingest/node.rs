@@ -1,6 +1,5 @@
 //! A data plane's doors on a real socket, over a real log and a real state store in a temporary folder.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +20,7 @@ use posthorn_domain::clock::Clock;
 use posthorn_domain::names::TopicName;
 use posthorn_domain::qos::Durability;
 use posthorn_domain::record::Stored;
-use posthorn_domain::snapshot::{Delta, Resource, ResourceKey};
+use posthorn_domain::snapshot::{Delta, Document, Resource, ResourceKey};
 use posthorn_storage::log::TailSink;
 use posthorn_storage::log::segments::disk::{Disk, RealDisk};
 use posthorn_storage::log::segments::{Config, SegmentLog};
@@ -156,8 +155,12 @@ impl Node {
     /// Puts resources in force, as a control plane would.
     pub(crate) fn put(&mut self, resources: &[(ResourceKey, Value)]) {
         self.revision += 1;
-        let make =
-            |document: &Value| Resource { revision: self.revision, incarnation: 1, document: document.clone(), secrets: BTreeMap::new() };
+        let make = |document: &Value| Resource {
+            revision: self.revision,
+            incarnation: 1,
+            document: Document::of(document),
+            secrets: Default::default(),
+        };
         let changed = resources.iter().map(|(key, document)| (key.clone(), make(document))).collect();
         let delta = Delta { revision: self.revision, changed, removed: Vec::new() };
         let applied = self.builder.apply(&self.live.snapshot(), &delta);
