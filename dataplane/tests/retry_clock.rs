@@ -185,7 +185,8 @@ impl Engine {
             guard: Arc::new(Guard::new(vec!["127.0.0.0/8".parse().unwrap()], None)),
             tls: client_config(&[], None).unwrap(),
             blocking: tokio::runtime::Handle::current(),
-            gone: mpsc::channel(1).0,
+            gone,
+            operations: Reporter::new().0,
         };
         let (mut services, handle) = setup.build().unwrap();
         assert!(tail.0.set(handle.clone()).is_ok());
@@ -298,6 +299,8 @@ fn limits() -> config::Delivery {
         attempts_max_bytes: 16 << 20,
         attempts_max_age: Duration::from_secs(365 * 86_400),
         dead_letter_max_age: Duration::from_secs(365 * 86_400),
+        disable_after: Duration::from_secs(365 * 86_400),
+        operations_interval: Duration::from_secs(10),
     }
 }
 

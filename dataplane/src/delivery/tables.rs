@@ -17,6 +17,7 @@ use super::request::Template;
 use super::service::shard_of;
 use super::shard::Shard;
 use super::subscriber::Subscriber;
+use super::tell;
 use super::window::Window;
 use super::work::Done;
 use crate::egress::Target;
@@ -166,7 +167,9 @@ impl Shard {
         match self.subscribers.get_mut(&id) {
             Some(subscriber) => {
                 subscriber.rate.set(route.subscription.spec.limits.rate);
+                tell::disabled(&self.context, &subscriber.route.subscription, &route.subscription);
                 subscriber.gone = false;
+                subscriber.failing_since = None;
                 subscriber.route = route;
                 subscriber.target = target;
                 subscriber.template = template;
