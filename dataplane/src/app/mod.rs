@@ -238,7 +238,19 @@ impl DataPlane {
         tokio::spawn(accept_loop(http.0, sinks, config.http.max_connections, ingest_metrics, doors.clone()));
         tokio::spawn(serve_broker(broker.0, Arc::clone(&pipeline), clock.clone(), doors.clone()));
         tokio::spawn(keep_retention(log, config.log.retention_check, clock, rest.clone()));
-        Ok(Self { addresses, pipeline, delivery, shards, writer, control, teller, draining, doors, rest, drain_deadline: config.drain_deadline })
+        Ok(Self {
+            addresses,
+            pipeline,
+            delivery,
+            shards,
+            writer,
+            control,
+            teller,
+            draining,
+            doors,
+            rest,
+            drain_deadline: config.drain_deadline,
+        })
     }
 
     /// Ends in order: no new events, what is under way ends (within the deadline), progress is stored, everything is closed.

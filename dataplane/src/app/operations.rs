@@ -32,8 +32,7 @@ struct Counts {
 impl Writer {
     /// Runs until `shutdown`, or until nobody can tell it anything any more.
     pub(super) async fn run(self, mut notes: mpsc::Receiver<Note>, shutdown: CancellationToken) {
-        let counts =
-            Counts { appended: counter!("posthorn_operations_events_total"), lost: counter!("posthorn_operations_lost_total") };
+        let counts = Counts { appended: counter!("posthorn_operations_events_total"), lost: counter!("posthorn_operations_lost_total") };
         let mut limiter = Limiter::new(self.interval);
         let mut looks = tokio::time::interval(LOOK.min(self.interval.max(Duration::from_millis(10))));
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
