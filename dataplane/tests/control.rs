@@ -90,7 +90,13 @@ async fn world(dir: &Path, key: Arc<SealingKey>) -> World {
     World { syncs, answers, deltas, gone, status, shutdown, client }
 }
 
-type Running = (mpsc::Receiver<(Delta, bool)>, mpsc::Sender<SubscriptionId>, LinkStatus, CancellationToken, tokio::task::JoinHandle<()>);
+type Running = (
+    mpsc::Receiver<(Delta, bool)>,
+    mpsc::Sender<(SubscriptionId, &'static str)>,
+    LinkStatus,
+    CancellationToken,
+    tokio::task::JoinHandle<()>,
+);
 
 fn client(dir: &Path, key: Arc<SealingKey>, address: SocketAddr) -> Running {
     let (recorder, deltas) = mpsc::channel(16);

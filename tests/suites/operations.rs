@@ -71,7 +71,7 @@ async fn what_a_dead_endpoint_costs_is_told_to_those_who_ask_for_it() -> Result<
 
 #[tokio::test]
 async fn a_storm_of_failures_is_a_few_events() -> Result<()> {
-    let (receiver, posthorn) = (Receiver::start().await?, Posthorn::start(Config::default()).await?);
+    let (receiver, mut posthorn) = (Receiver::start().await?, Posthorn::start(Config::default()).await?);
     receiver.on("/dead", Behaviour::Status(400));
     topic(&posthorn, "orders", json!({})).await?;
     let dead = subscribe(&posthorn, "orders", &receiver.url("/dead"), json!({"retry": {"schedule": []}})).await?;
@@ -80,8 +80,8 @@ async fn a_storm_of_failures_is_a_few_events() -> Result<()> {
     }
     dead_letters(&posthorn, &dead, 60).await?;
     // One at once and one for each ten seconds that this took at most; what waits still is told at the end.
-    let mut posthorn = posthorn;
-    posthorn.restart_with(|config| config).await?;
+    posthorn.terminate().await?;
+    posthorn.restart().await?;
     let events = counted(&posthorn, "posthorn.delivery.dead_lettered", &dead, 60).await?;
     ensure!(events[0]["data"]["count"] == 1 && events.len() <= 8, "{events:?}");
     Ok(())
