@@ -120,4 +120,8 @@ pub struct Delivery {
     pub attempts_max_age: Duration,
     /// How long dead letters are kept.
     pub dead_letter_max_age: Duration,
+    /// A subscription is disabled when all its attempts have failed for so long.
+    pub disable_after: Duration,
+    /// At most one operational event of the same kind, subject and reason in this time.
+    pub operations_interval: Duration,
 }

@@ -18,6 +18,7 @@ pub mod delivery;
 pub mod egress;
 pub mod explain;
 pub mod ingest;
+pub mod operations;
 pub mod read;
 pub mod route;
 pub mod telemetry;

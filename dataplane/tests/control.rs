@@ -73,7 +73,7 @@ struct World {
     syncs: mpsc::Receiver<Line<NodeMessage, ControlMessage>>,
     answers: mpsc::Receiver<Line<NodeAnswer, NodeQuestion>>,
     deltas: mpsc::Receiver<(Delta, bool)>,
-    gone: mpsc::Sender<SubscriptionId>,
+    gone: mpsc::Sender<(SubscriptionId, &'static str)>,
     status: LinkStatus,
     shutdown: CancellationToken,
     client: tokio::task::JoinHandle<()>,
@@ -90,7 +90,13 @@ async fn world(dir: &Path, key: Arc<SealingKey>) -> World {
     World { syncs, answers, deltas, gone, status, shutdown, client }
 }
 
-type Running = (mpsc::Receiver<(Delta, bool)>, mpsc::Sender<SubscriptionId>, LinkStatus, CancellationToken, tokio::task::JoinHandle<()>);
+type Running = (
+    mpsc::Receiver<(Delta, bool)>,
+    mpsc::Sender<(SubscriptionId, &'static str)>,
+    LinkStatus,
+    CancellationToken,
+    tokio::task::JoinHandle<()>,
+);
 
 fn client(dir: &Path, key: Arc<SealingKey>, address: SocketAddr) -> Running {
     let (recorder, deltas) = mpsc::channel(16);
@@ -208,7 +214,7 @@ async fn questions_are_answered_and_gone_endpoints_reported_until_acted_on() {
     let (mut from, to) = world.syncs.recv().await.unwrap();
     hello(&mut from).await;
     let id = SubscriptionId::make();
-    world.gone.send(id).await.unwrap();
+    world.gone.send((id, "endpoint_gone")).await.unwrap();
     let is_report = |message: NodeMessage| matches!(message.message, Some(node_message::Message::Report(report)) if report.subscription == id.to_string());
     assert!(is_report(from.message().await.unwrap().unwrap()));
     drop((from, to));

@@ -20,6 +20,7 @@ use hyper_util::rt::TokioIo;
 use posthorn_dataplane::config;
 use posthorn_dataplane::delivery::{Handle, Setup, Writer};
 use posthorn_dataplane::egress::{Resolver, client_config};
+use posthorn_dataplane::operations::Reporter;
 use posthorn_dataplane::route::{Builder, Table};
 use posthorn_domain::clock::Clock;
 use posthorn_domain::event::EventBuilder;
@@ -44,6 +45,8 @@ use tokio::task::{JoinHandle, LocalSet};
 
 const SUBSCRIPTION: &str = "sub_01a2104c51ad71e9a54c477ec019129a";
 const START: u64 = 1_800_000_000_000;
+/// Longer than the default schedule takes.
+const FIVE_DAYS: Duration = Duration::from_secs(5 * 86_400);
 const AMPLE: Duration = Duration::from_secs(30);
 /// The delays of the default schedule, in seconds.
 const DELAYS: [u64; 9] = [5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400];
@@ -112,6 +115,40 @@ async fn what_expires_between_two_attempts_is_not_sent_again() {
         .await;
 }
 
+#[tokio::test]
+async fn what_has_failed_for_five_days_is_disabled_and_not_a_moment_earlier() {
+    let local = LocalSet::new();
+    local
+        .run_until(async {
+            let (dir, hands, mut receiver) = (tempfile::tempdir().unwrap(), Hands::default(), Receiver::start().await);
+            let mut engine = Engine::start(dir.path(), &hands, receiver.address).await;
+            let five_days = u64::try_from(FIVE_DAYS.as_millis()).unwrap();
+            engine.append("first", None).await;
+            receiver.next().await;
+            engine.waits(1).await;
+            // An hour too early; too late for `max_age` all the same.
+            hands.set(START + five_days - 3_600_000);
+            engine.turn().await;
+            receiver.next().await;
+            assert_eq!(engine.letter().await.reason, Reason::MaxAge);
+            assert!(engine.gone.try_recv().is_err(), "it is too early");
+            hands.set(START + five_days);
+            engine.append("second", None).await;
+            receiver.next().await;
+            let report = tokio::time::timeout(AMPLE, engine.gone.recv()).await.unwrap();
+            assert_eq!(report, Some((SUBSCRIPTION.parse().unwrap(), "disable_after")));
+            // The second waits, and neither it nor a third is sent.
+            engine.append("third", None).await;
+            hands.set(START + 2 * five_days);
+            engine.turn().await;
+            let state = engine.state().await;
+            assert_eq!((state.in_flight, state.waiting), (0, 1));
+            assert!(receiver.is_silent());
+            engine.stop().await;
+        })
+        .await;
+}
+
 /// The clock's hands.
 #[derive(Clone)]
 struct Hands(Arc<AtomicU64>);
@@ -148,6 +185,8 @@ struct Engine {
     running: JoinHandle<()>,
     writer: Writer,
     tail: Arc<Tail>,
+    /// Subscriptions to be disabled.
+    gone: mpsc::Receiver<(SubscriptionId, &'static str)>,
 }
 
 /// The log's tail, connected once the shard is there.
@@ -173,6 +212,7 @@ impl Engine {
         let attempts = Arc::new(AttemptLog::open(dir.join("attempts"), settings).unwrap());
         let max_age = Duration::from_secs(365 * 86_400);
         let (writer, write) = Writer::start(Arc::clone(&store) as _, Arc::clone(&attempts), clock.clone(), max_age).unwrap();
+        let (gone, reports) = mpsc::channel(1);
         let setup = Setup {
             config: limits(),
             shards: 1,
@@ -184,14 +224,26 @@ impl Engine {
             guard: Arc::new(Guard::new(vec!["127.0.0.0/8".parse().unwrap()], None)),
             tls: client_config(&[], None).unwrap(),
             blocking: tokio::runtime::Handle::current(),
-            gone: mpsc::channel(1).0,
+            gone,
+            operations: Reporter::new().0,
         };
         let (mut services, handle) = setup.build().unwrap();
         assert!(tail.0.set(handle.clone()).is_ok());
         let running = tokio::task::spawn_local(services.remove(0).run());
         let applied = Builder::new(Arc::clone(&log) as _).apply(&Table::default(), &resources(receiver));
         assert_eq!(applied.nacks, []);
-        let engine = Self { handle, log, table: Arc::new(applied.table), store, attempts, hands: hands.clone(), running, writer, tail };
+        let engine = Self {
+            handle,
+            log,
+            table: Arc::new(applied.table),
+            store,
+            attempts,
+            hands: hands.clone(),
+            running,
+            writer,
+            tail,
+            gone: reports,
+        };
         engine.handle.apply(&engine.table).await;
         engine
     }
@@ -297,6 +349,8 @@ fn limits() -> config::Delivery {
         attempts_max_bytes: 16 << 20,
         attempts_max_age: Duration::from_secs(365 * 86_400),
         dead_letter_max_age: Duration::from_secs(365 * 86_400),
+        disable_after: FIVE_DAYS,
+        operations_interval: Duration::from_secs(10),
     }
 }
 

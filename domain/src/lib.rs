@@ -15,6 +15,7 @@ pub mod ids;
 pub mod json;
 pub mod names;
 pub mod node;
+pub mod operations;
 pub mod position;
 pub mod problem;
 pub mod qos;

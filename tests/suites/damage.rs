@@ -60,6 +60,13 @@ async fn a_flipped_bit_is_a_gap_for_readers_and_a_dead_letter_for_subscribers() 
     ensure!(metric(&posthorn, "posthorn_log_damage_total").await? >= 1.0, "no metric");
     let said = posthorn.stderr();
     ensure!(said.contains("damaged") && said.contains(&*file.to_string_lossy()), "{said}");
+    let told = eventually("operators are told", SOON, || async {
+        let all = read_all(&posthorn, "posthorn.operations").await.ok()?;
+        all.into_iter().map(|entry| entry["event"].clone()).find(|event| event["type"] == "posthorn.log.damaged")
+    });
+    let told = told.await?;
+    let data = &told["data"];
+    ensure!(told["subject"] == "flipped" && data["from"] == base && data["file"] == file.to_string_lossy().into_owned(), "{told}");
 
     resume(&posthorn, &subscription).await?;
     receiver.wait_for_unique("/flipped", 5, SOON).await?;

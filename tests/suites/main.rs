@@ -20,6 +20,7 @@ mod hops;
 mod kit;
 mod main_path;
 mod memory;
+mod operations;
 mod parity;
 mod planes;
 mod publish;

@@ -46,11 +46,11 @@ impl Api {
         self.write_one(Command::SetStatus { id: subscription_id(id)?, status: Status::Active, when }).await
     }
 
-    /// A node found the endpoint gone (410): the subscription stops until its owner has seen to it.
+    /// A node found the endpoint gone (410), or failing for too long: the subscription stops until its owner has seen to it.
     pub(crate) async fn disable(&self, id: SubscriptionId, reason: String) {
-        match self.write(Command::Disable { id, reason }).await {
-            Ok(_) => tracing::info!(subscription = %id, "disabled: its endpoint is gone"),
-            Err(problem) => tracing::warn!(subscription = %id, %problem, "a subscription whose endpoint is gone was not disabled"),
+        match self.write(Command::Disable { id, reason: reason.clone() }).await {
+            Ok(_) => tracing::info!(subscription = %id, reason, "a node asked for it: the subscription is disabled"),
+            Err(problem) => tracing::warn!(subscription = %id, reason, %problem, "a subscription was not disabled as a node asked"),
         }
     }
 

@@ -31,7 +31,7 @@ pub(crate) enum Command {
     ReplaceSubscription { id: SubscriptionId, spec: SubscriptionSpec, keep: Keep, when: Precondition },
     /// Pause or resume.
     SetStatus { id: SubscriptionId, status: Status, when: Precondition },
-    /// Disable, because a node found the endpoint gone. The reason is shown.
+    /// Disable, because a node found the endpoint gone or failing for too long. The reason is shown.
     Disable { id: SubscriptionId, reason: String },
     /// Make new secrets; the old ones sign for `overlap` more.
     RotateSecret { id: SubscriptionId, overlap: Dur, when: Precondition },

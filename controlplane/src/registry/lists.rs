@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use posthorn_domain::ids::SubscriptionId;
 use posthorn_domain::names::{Name, SchemaName, TopicName};
+use posthorn_domain::operations;
 use posthorn_domain::resource::{SchemaInfo, SchemaVersion, Subscription, Topic};
 use posthorn_domain::snapshot::{Kind, ResourceKey};
 
 use super::{Entry, Registry, Schema};
 
 impl Registry {
-    /// A topic.
+    /// A topic; the server's own too, which no list has.
     pub(crate) fn topic(&self, name: &str) -> Option<&Arc<Topic>> {
-        self.topics.get(name)
+        self.topics.get(name).or_else(|| (name == operations::TOPIC).then(operations::topic))
     }
 
     /// A subscription.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use posthorn_domain::fields::{Faults, pointer};
 use posthorn_domain::names::TopicName;
+use posthorn_domain::operations::TOPIC;
 use posthorn_domain::problem::{Code, Problem};
 use posthorn_domain::resource::{Topic, TopicSpec};
 use posthorn_domain::time::Time;
@@ -42,6 +43,9 @@ impl Registry {
     }
 
     pub(super) fn delete_topic(&self, name: &TopicName, force: bool, when: &Precondition) -> Result<Change, Problem> {
+        if name.as_str() == TOPIC {
+            return Err(Problem::new(Code::InsufficientScope, format!("topic `{name}` is the server's own and cannot be deleted")));
+        }
         let topic = self.topics.get(name);
         when.check(topic.map(|topic| topic.meta.revision))?;
         if topic.is_none() {

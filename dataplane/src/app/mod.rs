@@ -2,6 +2,7 @@
 //!
 //! Sockets are bound first, so that addresses are known and taken; they are served once a snapshot is in force.
 
+mod operations;
 mod plane;
 mod shards;
 mod sinks;
@@ -35,6 +36,7 @@ use crate::egress::{Resolver, ResolverConfig, client_config};
 use crate::explain::Explainer;
 use crate::ingest::http::{Door, accept_loop};
 use crate::ingest::{Dedup, Parts, Pipeline};
+use crate::operations::Reporter;
 use crate::read::{Reader, TailNotify};
 use crate::route::{Builder, Live};
 use crate::telemetry::IngestMetrics;
@@ -102,6 +104,8 @@ pub struct DataPlane {
     shards: Shards,
     writer: Writer,
     control: JoinHandle<()>,
+    /// Appends operational events.
+    teller: JoinHandle<()>,
     draining: Arc<std::sync::atomic::AtomicBool>,
     /// Ends the doors.
     doors: CancellationToken,
@@ -123,8 +127,9 @@ impl DataPlane {
         let metrics = admin::install().map_err(|error| StartError::Setup(error.to_string()))?;
 
         // Stores.
-        let tail = Arc::new(Tail::new(TailNotify::new()));
-        let log = open_log(&config, &clock, Arc::clone(&tail)).await?;
+        let (operations, notes) = Reporter::new();
+        let tail = Arc::new(Tail::new(TailNotify::new(), operations.clone()));
+        let log = open_log(&config, &clock, Arc::clone(&tail), &operations).await?;
         let state = open_state(&config).await?;
         let attempts = open_attempts(&config, &clock)?;
         let blocking = tokio::runtime::Handle::current();
@@ -149,6 +154,7 @@ impl DataPlane {
             tls: client_config(&extra_roots(&config)?, None).map_err(|error| StartError::Setup(error.to_string()))?,
             blocking: blocking.clone(),
             gone,
+            operations: operations.clone(),
         };
         let (services, delivery) = tokio::task::spawn_blocking(move || setup.build()).await.map_err(panicked)??;
         tail.connect(delivery.clone());
@@ -160,7 +166,7 @@ impl DataPlane {
         let pipeline = Arc::new(Pipeline::new(Parts {
             live: live.clone(),
             dedup: Arc::clone(&dedup),
-            letters: Arc::new(Letters(write.clone())),
+            letters: Arc::new(Letters(write.clone(), operations)),
             clock: clock.clone(),
             config: config.ingest.clone(),
             metrics: ingest_metrics.clone(),
@@ -222,10 +228,29 @@ impl DataPlane {
         tokio::spawn(admin.run(rest.clone()));
         tokio::spawn(admin::upkeep(metrics, rest.clone()));
         wait_for_snapshot(status.ready).await;
+        let teller = operations::Writer {
+            pipeline: Arc::clone(&pipeline),
+            node: config.node_id.clone(),
+            interval: config.delivery.operations_interval,
+            clock: clock.clone(),
+        };
+        let teller = tokio::spawn(teller.run(notes, rest.clone()));
         tokio::spawn(accept_loop(http.0, sinks, config.http.max_connections, ingest_metrics, doors.clone()));
         tokio::spawn(serve_broker(broker.0, Arc::clone(&pipeline), clock.clone(), doors.clone()));
         tokio::spawn(keep_retention(log, config.log.retention_check, clock, rest.clone()));
-        Ok(Self { addresses, pipeline, delivery, shards, writer, control, draining, doors, rest, drain_deadline: config.drain_deadline })
+        Ok(Self {
+            addresses,
+            pipeline,
+            delivery,
+            shards,
+            writer,
+            control,
+            teller,
+            draining,
+            doors,
+            rest,
+            drain_deadline: config.drain_deadline,
+        })
     }
 
     /// Ends in order: no new events, what is under way ends (within the deadline), progress is stored, everything is closed.
@@ -238,7 +263,10 @@ impl DataPlane {
             tracing::warn!("the drain deadline has passed; attempts that were under way will be made again");
         }
         self.rest.cancel();
-        let Self { pipeline, delivery, shards, writer, control, .. } = self;
+        let Self { pipeline, delivery, shards, writer, control, teller, .. } = self;
+        if tokio::time::timeout(Duration::from_secs(5), teller).await.is_err() {
+            tracing::warn!("operational events were not all written");
+        }
         if let Err(error) = control.await {
             tracing::error!(%error, "the link to the control plane ended early");
         }
@@ -259,7 +287,7 @@ async fn bind(door: &'static str, address: SocketAddr) -> Result<(TcpListener, S
     Ok((listener, bound))
 }
 
-async fn open_log(config: &Config, clock: &Clock, tail: Arc<Tail>) -> Result<Arc<SegmentLog>, StartError> {
+async fn open_log(config: &Config, clock: &Clock, tail: Arc<Tail>, operations: &Reporter) -> Result<Arc<SegmentLog>, StartError> {
     let settings = segments::Config {
         segment_bytes: config.log.segment_bytes,
         on_damage: if config.log.stop_on_damage { OnDamage::Stop } else { OnDamage::Continue },
@@ -274,6 +302,7 @@ async fn open_log(config: &Config, clock: &Clock, tail: Arc<Tail>) -> Result<Arc
     }
     for damage in &recovery.damage {
         tracing::error!(%damage, "the log is damaged");
+        operations.tell(sinks::damaged(damage));
     }
     Ok(Arc::new(log))
 }

@@ -13,17 +13,19 @@ use posthorn_storage::state::{Batch, DeadLetter};
 use crate::answers::Reingest;
 use crate::delivery::{Handle, WriterHandle};
 use crate::ingest::{DeadLetterSink, Pipeline, Publish};
+use crate::operations::{Kind, Note, Reporter};
 use crate::read::TailNotify;
 
 /// From the log's tail to the shards and to those who wait for new events.
 pub(super) struct Tail {
     notify: Arc<TailNotify>,
     delivery: OnceLock<Handle>,
+    operations: Reporter,
 }
 
 impl Tail {
-    pub(super) fn new(notify: Arc<TailNotify>) -> Self {
-        Self { notify, delivery: OnceLock::new() }
+    pub(super) fn new(notify: Arc<TailNotify>, operations: Reporter) -> Self {
+        Self { notify, delivery: OnceLock::new(), operations }
     }
 
     pub(super) fn notify(&self) -> &Arc<TailNotify> {
@@ -48,20 +50,32 @@ impl TailSink for Tail {
 
     fn damaged(&self, damage: &Damage) {
         tracing::error!(%damage, "the log is damaged");
+        self.operations.tell(damaged(damage));
         self.notify.grown(&damage.topic);
     }
 }
 
+/// What operators hear of a damaged range.
+pub(super) fn damaged(damage: &Damage) -> Note {
+    let gap = damage.gap;
+    let note = Note::new(Kind::LogDamaged, &damage.topic, "");
+    let note = note.with("topic", damage.topic.as_str()).with("partition", damage.partition).with("file", damage.file.as_str());
+    note.with("from", gap.from).with("to", gap.to).times(gap.to.saturating_sub(gap.from))
+}
+
 /// From ingest to the state writer.
-pub(super) struct Letters(pub(super) WriterHandle);
+pub(super) struct Letters(pub(super) WriterHandle, pub(super) Reporter);
 
 impl DeadLetterSink for Letters {
     fn put(&self, letter: DeadLetter) -> BoxFuture<'static, Result<(), String>> {
-        let writer = self.0.clone();
+        let (writer, operations) = (self.0.clone(), self.1.clone());
+        let note = Note::new(Kind::EventDeadLettered, &letter.topic, letter.reason.as_str()).with("topic", letter.topic.as_str());
         Box::pin(async move {
             let mut batch = Batch::new();
             batch.put_dead_letter(letter);
-            writer.commit(batch, true).await.map_err(|error| error.to_string())
+            writer.commit(batch, true).await.map_err(|error| error.to_string())?;
+            operations.tell(note);
+            Ok(())
         })
     }
 }

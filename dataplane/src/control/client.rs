@@ -32,8 +32,9 @@ pub struct Setup {
     pub plane: Arc<dyn Plane>,
     /// Where the last good snapshot is kept.
     pub cache: Cache,
-    /// Subscriptions whose endpoints are gone. The channel's bound is how many wait while there is no control plane.
-    pub gone: mpsc::Receiver<SubscriptionId>,
+    /// Subscriptions to be disabled, with the reason as it will be shown. The channel's bound is how many wait while there is no
+    /// control plane.
+    pub gone: mpsc::Receiver<(SubscriptionId, &'static str)>,
     /// The time.
     pub clock: Clock,
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use posthorn_domain::clock::Clock;
 use posthorn_domain::ids::SubscriptionId;
-use posthorn_domain::reason::Reason;
 use posthorn_domain::snapshot::{Delta, Nack, ResourceKey};
 use posthorn_domain::time::Time;
 use posthorn_proto::snapshot::node_message::Message;
@@ -36,9 +35,9 @@ pub(super) struct Link {
     pub(super) version: String,
     pub(super) plane: Arc<dyn Plane>,
     pub(super) held: Arc<Mutex<Held>>,
-    pub(super) gone: mpsc::Receiver<SubscriptionId>,
+    pub(super) gone: mpsc::Receiver<(SubscriptionId, &'static str)>,
     /// Reported, and not changed or removed by a push since; said again on the next stream.
-    pub(super) reported: Vec<SubscriptionId>,
+    pub(super) reported: Vec<(SubscriptionId, &'static str)>,
     pub(super) metrics: ControlMetrics,
     pub(super) clock: Clock,
     pub(super) ready: watch::Sender<bool>,
@@ -104,8 +103,8 @@ impl Link {
         self.connected.send_replace(true);
         self.metrics.connected.set(1.0);
         self.metrics.age.set(0.0);
-        for id in self.reported.clone() {
-            send(&out, report(id)).await?;
+        for (id, reason) in self.reported.clone() {
+            send(&out, report(id, reason)).await?;
         }
         let mut gather = Gather::default();
         loop {
@@ -118,10 +117,10 @@ impl Link {
                         *acked = true;
                     }
                 }
-                Some(id) = self.gone.recv() => {
-                    if !self.reported.contains(&id) && self.reported.len() < MAX_REPORTED {
-                        self.reported.push(id);
-                        send(&out, report(id)).await?;
+                Some((id, reason)) = self.gone.recv() => {
+                    if !self.reported.iter().any(|(known, _)| *known == id) && self.reported.len() < MAX_REPORTED {
+                        self.reported.push((id, reason));
+                        send(&out, report(id, reason)).await?;
                     }
                 }
             }
@@ -131,7 +130,7 @@ impl Link {
     async fn take(&mut self, push: Push) -> Result<Ack, super::push::Doubt> {
         let delta = self.held.lock().delta(&push);
         let delta = delta.inspect_err(|_| self.doubtful = true)?;
-        self.reported.retain(|id| {
+        self.reported.retain(|(id, _)| {
             let key = ResourceKey::subscription(id);
             !delta.changed.contains_key(&key) && !delta.removed.contains(&key)
         });
@@ -191,6 +190,6 @@ async fn send(out: &mpsc::Sender<NodeMessage>, message: Message) -> Result<(), &
     out.send(NodeMessage { message: Some(message) }).await.map_err(|_| "the stream is closed")
 }
 
-fn report(id: SubscriptionId) -> Message {
-    Message::Report(Report { subscription: id.to_string(), reason: Reason::EndpointGone.as_str().to_owned() })
+fn report(id: SubscriptionId, reason: &str) -> Message {
+    Message::Report(Report { subscription: id.to_string(), reason: reason.to_owned() })
 }

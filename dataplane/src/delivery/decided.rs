@@ -29,7 +29,7 @@ type Slots = Option<Arc<[u32]>>;
 
 /// Appends the slots of all that want the record.
 pub(super) fn route(table: &Table, topic: &TopicRoute, record: &Record, slots: &mut Vec<u32>) {
-    look(&topic.topic.name, record, table.index.reads_data(), |view| table.index.matches(view, slots));
+    look(&topic.topic.name, record, table.index.reads_data(), |view| table.matches(view, slots));
 }
 
 impl Decided {

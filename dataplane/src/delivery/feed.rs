@@ -11,6 +11,7 @@ use super::decided::route;
 use super::lane::{Lane, LaneKey, Mode, weight};
 use super::mailbox::Delivered;
 use super::shard::Shard;
+use super::tell;
 use super::work::Done;
 
 /// Bytes of one read of the log.
@@ -110,6 +111,7 @@ impl Shard {
             // Retention was faster than the reading: what is gone is counted, by the lanes that would have had it.
             Err(LogError::BelowStart { start }) => {
                 self.context.metrics.retention_passed.increment(start.saturating_sub(part.fed));
+                tell::retention_passed(&self.context, None, &part.topic.topic.name, part.partition, part.fed..start);
                 start
             }
             Err(error) => {
@@ -178,6 +180,7 @@ impl Shard {
             }
             Err(LogError::BelowStart { start }) => {
                 context.metrics.retention_passed.increment(start.saturating_sub(from));
+                tell::retention_passed(&context, Some(id), &topic.topic.name, part.partition, from..start);
                 tracing::warn!(subscription = %id, topic = %topic.topic.name, from, start, "retention passed a lane; events were dropped");
                 (start, Vec::new())
             }

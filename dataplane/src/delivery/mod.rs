@@ -28,6 +28,7 @@ mod shard;
 mod signatures;
 mod subscriber;
 mod tables;
+mod tell;
 mod window;
 mod work;
 mod writer;

@@ -22,6 +22,7 @@ use super::tables::Restored;
 use super::writer::WriterHandle;
 use crate::config;
 use crate::egress::{Pool, PoolConfig, Resolver};
+use crate::operations::Reporter;
 use crate::route::Table;
 use crate::telemetry::DeliveryMetrics;
 
@@ -52,8 +53,10 @@ pub struct Setup {
     pub tls: Arc<ClientConfig>,
     /// Where blocking reads run.
     pub blocking: tokio::runtime::Handle,
-    /// Told of subscriptions whose endpoint answered 410.
-    pub gone: mpsc::Sender<SubscriptionId>,
+    /// Told of subscriptions that are to be disabled, and why.
+    pub gone: mpsc::Sender<(SubscriptionId, &'static str)>,
+    /// Told of what operators should know.
+    pub operations: Reporter,
 }
 
 /// One shard, to be run on the runtime of its thread.
@@ -126,6 +129,7 @@ impl Service {
             signatures: Signatures::default(),
             blocking: setup.blocking.clone(),
             gone: setup.gone.clone(),
+            operations: setup.operations.clone(),
             shard,
             shards: setup.shards,
         };

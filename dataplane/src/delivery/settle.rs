@@ -20,6 +20,7 @@ use super::lane::{LaneKey, Mode, weight};
 use super::outcome::Verdict;
 use super::shard::Shard;
 use super::subscriber::{Items, RETRIES_IN_MEMORY, Subscriber};
+use super::tell::{self, DISABLE_AFTER};
 use super::work::{self, Attempted, Ending};
 
 /// How long a retry whose event could not be read waits.
@@ -54,8 +55,15 @@ impl Shard {
                     Verdict::Forbidden => subscriber.breaker.failed(was_probe, now),
                     _ => subscriber.breaker.succeeded(),
                 }
+                if verdict != Verdict::Gone {
+                    tell::endpoint(&self.context, subscriber, &items, &report.error);
+                }
+                let failing_for = subscriber.failing_for(verdict == Verdict::Delivered, now);
                 for item in items {
                     self.after_request(id, item, &verdict, &report, now);
+                }
+                if failing_for >= self.context.config.disable_after {
+                    self.disable(id, DISABLE_AFTER);
                 }
             }
             Ending::Never(reason, detail) => {
@@ -104,13 +112,19 @@ impl Shard {
                 self.give_up(id, item, reason, &detail, Some(report), now);
             }
             Step::Disable => {
-                subscriber.gone = true;
-                tracing::warn!(subscription = %id, "the endpoint answered 410; the subscription is disabled");
-                if self.context.gone.try_send(id).is_err() {
-                    tracing::warn!(subscription = %id, "the control plane could not be told that the endpoint is gone");
-                }
+                self.disable(id, Reason::EndpointGone.as_str());
                 self.give_up(id, item, Reason::EndpointGone, "the endpoint answered 410", Some(report), now);
             }
+        }
+    }
+
+    /// No further attempts; the control plane is asked to disable it, and says so to its owner.
+    fn disable(&mut self, id: SubscriptionId, reason: &'static str) {
+        let Some(subscriber) = self.subscribers.get_mut(&id).filter(|subscriber| !subscriber.gone) else { return };
+        subscriber.gone = true;
+        tracing::warn!(subscription = %id, reason, "the endpoint is given up; the subscription is disabled");
+        if self.context.gone.try_send((id, reason)).is_err() {
+            tracing::warn!(subscription = %id, reason, "the control plane could not be told to disable the subscription");
         }
     }
 
@@ -161,6 +175,7 @@ impl Shard {
         } else {
             self.context.metrics.dropped.increment(1);
         }
+        tell::given_up(&self.context, id, &item.topic, reason, allowed);
         let made = if report.is_some() { item.made } else { item.made - 1 };
         if allowed && let Some(record) = record {
             // A dead letter that was tried again in vain stays the one it was.
@@ -262,6 +277,7 @@ impl Shard {
             direction: posthorn_domain::direction::Direction::Incoming,
         };
         let message: MessageId = record.message_id(&topic);
+        tell::given_up(&self.context, id, &topic, Reason::LogDamaged, true);
         self.outbox.put_dead_letter(DeadLetter {
             id: DeadLetterId::make(),
             reason: Reason::LogDamaged,

@@ -29,6 +29,7 @@ use super::work::{self, Done, Outfit};
 use super::writer::WriterHandle;
 use crate::config;
 use crate::egress::Pool;
+use crate::operations::Reporter;
 use crate::route::Table;
 use crate::telemetry::DeliveryMetrics;
 
@@ -44,8 +45,10 @@ pub(super) struct Context {
     pub(super) signatures: Signatures,
     /// Where blocking reads of the state store run.
     pub(super) blocking: tokio::runtime::Handle,
-    /// Told of subscriptions whose endpoint answered 410.
-    pub(super) gone: mpsc::Sender<SubscriptionId>,
+    /// Told of subscriptions that are to be disabled, and why.
+    pub(super) gone: mpsc::Sender<(SubscriptionId, &'static str)>,
+    /// Told of what operators should know; only by [`super::tell`].
+    pub(super) operations: Reporter,
     pub(super) shard: u16,
     pub(super) shards: u16,
 }

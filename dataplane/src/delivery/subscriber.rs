@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use foldhash::{HashMap, HashSet};
 use posthorn_domain::guard::TargetUrl;
@@ -57,8 +58,12 @@ pub(super) struct Subscriber {
     pub(super) flying: HashSet<RetryId>,
     /// Ordering keys with a delivery under way or waiting.
     busy: HashSet<u64>,
-    /// Set when the endpoint answered 410; cleared by a new revision of the subscription.
+    /// Set when it is to be disabled: the endpoint answered 410, or failed for too long. Cleared by a new revision of it.
     pub(super) gone: bool,
+    /// When the first of the attempts ended that have all failed, and none has succeeded since.
+    pub(super) failing_since: Option<Time>,
+    /// Whether it was told that the endpoint is down.
+    pub(super) told_down: bool,
     pub(super) last_error: Option<String>,
     /// The earliest wake-up that was asked for.
     pub(super) wake: Option<Time>,
@@ -98,6 +103,8 @@ impl Subscriber {
             flying: HashSet::default(),
             busy: HashSet::default(),
             gone: false,
+            failing_since: None,
+            told_down: false,
             last_error: None,
             wake: None,
         }
@@ -107,6 +114,7 @@ impl Subscriber {
     pub(super) fn change(&mut self, route: Arc<SubscriptionRoute>) {
         self.rate.set(route.subscription.spec.limits.rate);
         self.gone = false;
+        self.failing_since = None;
         self.route = route;
         self.fittings = None;
     }
@@ -224,6 +232,15 @@ impl Subscriber {
             }
         }
         items
+    }
+
+    /// For how long all attempts have failed, after one that ended at `now`.
+    pub(super) fn failing_for(&mut self, succeeded: bool, now: Time) -> Duration {
+        if succeeded {
+            self.failing_since = None;
+            return Duration::ZERO;
+        }
+        now.since(*self.failing_since.get_or_insert(now))
     }
 
     /// The key's next event may go out.

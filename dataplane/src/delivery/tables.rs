@@ -14,6 +14,7 @@ use super::part::Part;
 use super::service::shard_of;
 use super::shard::Shard;
 use super::subscriber::{Subscriber, target_of};
+use super::tell;
 use super::window::Window;
 use super::work::Done;
 use crate::route::{SubscriptionRoute, Table, TopicRoute};
@@ -155,7 +156,10 @@ impl Shard {
             return;
         }
         match self.subscribers.get_mut(&id) {
-            Some(subscriber) => subscriber.change(route),
+            Some(subscriber) => {
+                tell::disabled(&self.context, &subscriber.route.subscription, &route.subscription);
+                subscriber.change(route);
+            }
             None => {
                 let mut subscriber = Box::new(Subscriber::new(route));
                 subscriber.spilled = self.restored.waiting.remove(&id);

@@ -84,7 +84,7 @@ fn route(submission: &Submission, data: Option<Doc<'_>>, slots: &mut Vec<u32>) -
     slots.clear();
     let topic = &submission.route.topic.name;
     let view = View { data, direction: submission.direction, ..View::new(topic, &submission.event) };
-    submission.table.index.matches(&view, slots);
+    submission.table.matches(&view, slots);
     slots.as_slice().into()
 }
 

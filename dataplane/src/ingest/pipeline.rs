@@ -9,6 +9,7 @@ use posthorn_domain::clock::Clock;
 use posthorn_domain::direction::Direction;
 use posthorn_domain::event::Event;
 use posthorn_domain::ids::MessageId;
+use posthorn_domain::operations::is_reserved;
 use posthorn_domain::problem::{Code, Problem};
 use posthorn_domain::reason::Reason;
 use posthorn_storage::log::{Appending, LogError};
@@ -129,6 +130,7 @@ impl Pipeline {
     /// # Errors
     /// As [`Pipeline::publish`].
     pub async fn republish(&self, publish: Publish<'_>, instead: &[(&str, Option<u32>)]) -> Result<Outcome, Problem> {
+        self.open()?;
         let mut submission = self.receive(publish)?;
         if !instead.is_empty() {
             submission.event = schemas::renamed(&submission.table, &submission.event, instead)?;
@@ -148,10 +150,21 @@ impl Pipeline {
 
     /// Does all that can be done without waiting. Begin a whole batch before finishing its first: one flush serves all.
     pub fn begin(&self, publish: Publish<'_>) -> Begun {
-        match self.receive(publish) {
+        match self.open().and_then(|()| public(&publish)).and_then(|()| self.receive(publish)) {
             Ok(submission) => self.submit(submission),
             Err(problem) => Begun(Stage::Done(Err(problem))),
         }
+    }
+
+    /// Takes in what this node itself says, on a topic of the server's own; also while the node is shutting down.
+    ///
+    /// # Errors
+    /// As [`Pipeline::publish`].
+    pub async fn tell(&self, topic: &str, event: Event) -> Result<Outcome, Problem> {
+        let direction = Direction::Incoming;
+        let publish = Publish { topic: Some(topic), event, publisher: "posthorn", idempotency_key: None, direction, relayed: None };
+        let begun = self.submit(self.receive(publish)?);
+        self.outcome(begun).await
     }
 
     /// Waits for the outcome. When the caller stops waiting, the append goes on and its duplicates are known all the same.
@@ -186,10 +199,14 @@ impl Pipeline {
         }
     }
 
-    fn receive(&self, publish: Publish<'_>) -> Result<Submission, Problem> {
+    fn open(&self) -> Result<(), Problem> {
         if self.draining.load(Ordering::Relaxed) {
             return Err(Problem::new(Code::Draining, "the node is shutting down; send to another, or again").with_retry_after(2));
         }
+        Ok(())
+    }
+
+    fn receive(&self, publish: Publish<'_>) -> Result<Submission, Problem> {
         let Publish { topic, event, publisher, idempotency_key, direction, relayed } = publish;
         let max = self.parts.config.max_event_bytes;
         if event.size() > max {
@@ -197,7 +214,7 @@ impl Pipeline {
             return Err(Problem::new(Code::TooLarge, detail));
         }
         let table = self.parts.live.snapshot();
-        let name = topic.or_else(|| event.get("topic")).unwrap_or_else(|| event.ty());
+        let name = named(topic, &event);
         let route = table.topics.get(name).cloned().ok_or_else(|| topic_unknown(name))?;
         let (event, hops) = hops::arrived(event.with_attr("topic", &route.topic.name), relayed)?;
         let (publisher, idempotency_key) = (publisher.into(), idempotency_key.map(Into::into));
@@ -290,6 +307,22 @@ impl Append {
         }
         Ok(Outcome::Accepted { id: id_of(&submission.event), topic: submission.route.topic.name.clone(), partition, offset, warnings })
     }
+}
+
+/// Publishers have no business on topics of the server's own.
+fn public(publish: &Publish<'_>) -> Result<(), Problem> {
+    let topic = named(publish.topic, &publish.event);
+    if is_reserved(topic) {
+        let topic: String = topic.chars().take(200).collect();
+        let detail = format!("topic `{topic}` is the server's own: it can be read and subscribed to, but only Posthorn publishes there");
+        return Err(Problem::new(Code::InsufficientScope, detail));
+    }
+    Ok(())
+}
+
+/// The topic by its path, else by its attribute, else by its type.
+fn named<'a>(path: Option<&'a str>, event: &'a Event) -> &'a str {
+    path.or_else(|| event.get("topic")).unwrap_or_else(|| event.ty())
 }
 
 fn duplicate(submission: &Submission, first: First) -> Outcome {

@@ -9,6 +9,7 @@ use posthorn_domain::fields::Faults;
 use posthorn_domain::guard::Guard;
 use posthorn_domain::ids::SubscriptionId;
 use posthorn_domain::names::{Name, TopicName};
+use posthorn_domain::operations;
 use posthorn_domain::problem::Problem;
 use posthorn_domain::resource::{Meta, SchemaSpec, SchemaVersion, Subscription, SubscriptionSpec, Topic, TopicSpec, UnknownMode};
 use posthorn_domain::schema::{Bundle, CompiledSchema};
@@ -83,6 +84,11 @@ impl Builder {
                 nacks.push(Nack { resource: key.as_str().to_owned(), reason: reason(&problem) });
             }
         }
+        if !table.topics.contains_key(operations::TOPIC)
+            && let Err(problem) = self.open_topic(&mut table, Topic::clone(operations::topic()))
+        {
+            nacks.push(Nack { resource: format!("topic/{}", operations::TOPIC), reason: reason(&problem) });
+        }
         table.index = self.places.editor.index();
         Applied { table, nacks, removed_topics }
     }
@@ -124,14 +130,18 @@ impl Builder {
         let document = read(resource)?;
         let name: Name = text(&document, "name").parse().map_err(|error| broken(&error))?;
         let spec = TopicSpec::parse(&document, &name)?;
+        self.open_topic(table, Topic { name, spec, meta: meta(resource, &document) })
+    }
+
+    fn open_topic(&self, table: &mut Table, topic: Topic) -> Result<(), Problem> {
+        let (name, spec) = (topic.name.clone(), &topic.spec);
         let settings = TopicSettings {
-            incarnation: resource.incarnation,
+            incarnation: topic.meta.incarnation,
             partitions: spec.partitions,
             retention_age: spec.retention.age,
             retention_bytes: spec.retention.bytes,
         };
         let log = self.log.open(&name, settings).map_err(|error| broken(&error))?;
-        let topic = Topic { name: name.clone(), spec, meta: meta(resource, &document) };
         table.topics.insert(name, Arc::new(TopicRoute { topic, log, turn: AtomicU32::new(0) }));
         table.changes.topics = true;
         Ok(())

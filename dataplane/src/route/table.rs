@@ -8,6 +8,7 @@ use imbl::{OrdMap, Vector};
 use posthorn_domain::filter::View;
 use posthorn_domain::ids::SubscriptionId;
 use posthorn_domain::names::{SchemaName, SchemaRef, TopicName};
+use posthorn_domain::operations::is_reserved;
 use posthorn_domain::resource::{Compatibility, Meta, SchemaVersion, Status, Subscription, Topic};
 use posthorn_domain::schema::{CompiledSchema, Library, Registered};
 use posthorn_domain::signing::SigningKey;
@@ -112,6 +113,14 @@ pub struct SubscriptionRoute {
 }
 
 impl Table {
+    /// Appends the slots of all active subscriptions that want the event.
+    pub fn matches(&self, view: &View<'_>, slots: &mut Vec<u32>) {
+        self.index.matches(view, slots);
+        if is_reserved(view.topic) {
+            slots.retain(|slot| self.in_slot(*slot).is_some_and(|route| route.may_read(view.topic)));
+        }
+    }
+
     /// The active subscription in this slot.
     pub fn in_slot(&self, slot: u32) -> Option<&Arc<SubscriptionRoute>> {
         self.slots.get(slot as usize)?.as_ref()
@@ -143,12 +152,17 @@ impl SubscriptionRoute {
 
     /// Whether all its filters hold.
     pub fn matches(&self, view: &View<'_>) -> bool {
-        self.filters.matches(view)
+        self.may_read(view.topic) && self.filters.matches(view)
+    }
+
+    /// Topics of the server's own are read by those who ask for them by name.
+    fn may_read(&self, topic: &str) -> bool {
+        !is_reserved(topic) || self.filters.iter().any(|filter| filter.names_reserved())
     }
 
     /// Whether any event of this topic could match, as far as the topic alone tells.
     pub fn admits_topic(&self, topic: &str) -> bool {
-        self.filters.iter().all(|filter| filter.admits_topic(topic))
+        self.may_read(topic) && self.filters.iter().all(|filter| filter.admits_topic(topic))
     }
 
     /// The only topic whose events could match, if there is just one.

@@ -37,6 +37,7 @@ pub use program::{Dialect, Program};
 pub use view::View;
 
 use crate::event::{Attr, AttrKind};
+use crate::operations::{RESERVED, is_reserved};
 
 /// One assertion about an event.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -114,6 +115,22 @@ impl Filter {
             Self::All(filters) => filters.iter().all(|filter| filter.admits_topic(topic)),
             Self::Any(filters) => filters.iter().any(|filter| filter.admits_topic(topic)),
             Self::Prefix(_) | Self::Suffix(_) | Self::Not(_) | Self::Expr(_) => true,
+        }
+    }
+
+    /// Whether it asks by name for topics of the server's own ([`crate::operations`]). `**` does not, nor does an expression: who
+    /// wants everything wants what publishers send.
+    pub fn names_reserved(&self) -> bool {
+        match self {
+            Self::Topic(pattern) => {
+                let start = pattern.literal_start();
+                is_reserved(start) || format!("{start}.") == RESERVED
+            }
+            Self::Exact(comparisons) | Self::Prefix(comparisons) => {
+                comparisons.iter().any(|wanted| wanted.attribute == "topic" && is_reserved(&wanted.text))
+            }
+            Self::All(filters) | Self::Any(filters) => filters.iter().any(Self::names_reserved),
+            Self::Suffix(_) | Self::Not(_) | Self::Expr(_) => false,
         }
     }
 }

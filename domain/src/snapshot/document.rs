@@ -15,9 +15,12 @@ use serde_json::value::RawValue;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Document(Arc<str>);
 
+/// A pointer into the document, and the secret that stands there.
+type Placed = (Box<str>, Box<str>);
+
 /// Secrets by the JSON pointer of their place in a document. Cloning shares them.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Secrets(Option<Arc<[(Box<str>, Box<str>)]>>);
+pub struct Secrets(Option<Arc<[Placed]>>);
 
 impl Document {
     /// The text of a value.

@@ -45,6 +45,10 @@ section!(
         attempts: Attempts = Attempts::default(),
         /// How long dead letters are kept. Default `30d`.
         dead_letter_max_age: Dur = Dur::from_secs(30 * 86_400),
+        /// A subscription is disabled when all its attempts have failed for so long. Default `5d`.
+        disable_after: Dur = Dur::from_secs(5 * 86_400),
+        /// At most one operational event of the same type, subject and reason in this time. Default `10s`.
+        operations_interval: Dur = Dur::from_secs(10),
     }
 );
 

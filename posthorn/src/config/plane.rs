@@ -76,6 +76,8 @@ impl Config {
             attempts_max_bytes: delivery.attempts.max_bytes.bytes(),
             attempts_max_age: delivery.attempts.max_age.std(),
             dead_letter_max_age: delivery.dead_letter_max_age.std(),
+            disable_after: delivery.disable_after.std(),
+            operations_interval: delivery.operations_interval.std(),
         }
     }
 }

@@ -123,6 +123,8 @@ impl Check<'_> {
             ("delivery.checkpoint_interval", raw.delivery.checkpoint_interval),
             ("delivery.attempts.max_age", raw.delivery.attempts.max_age),
             ("delivery.dead_letter_max_age", raw.delivery.dead_letter_max_age),
+            ("delivery.disable_after", raw.delivery.disable_after),
+            ("delivery.operations_interval", raw.delivery.operations_interval),
         ];
         for (key, _) in durations.iter().filter(|(_, value)| *value == Dur::default()) {
             self.fault(key, "must be more than 0");
