@@ -19,5 +19,6 @@ pub mod egress;
 pub mod explain;
 pub mod ingest;
 pub mod read;
+pub mod readers;
 pub mod route;
 pub mod telemetry;

@@ -23,4 +23,5 @@ mod parity;
 mod planes;
 mod publish;
 mod qos;
+mod readers;
 mod reading;

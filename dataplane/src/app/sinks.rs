@@ -14,6 +14,7 @@ use crate::answers::Reingest;
 use crate::delivery::{Handle, WriterHandle};
 use crate::ingest::{DeadLetterSink, Pipeline, Publish};
 use crate::read::TailNotify;
+use crate::readers::Keep;
 
 /// From the log's tail to the shards and to those who wait for new events.
 pub(super) struct Tail {
@@ -63,6 +64,14 @@ impl DeadLetterSink for Letters {
             batch.put_dead_letter(letter);
             writer.commit(batch, true).await.map_err(|error| error.to_string())
         })
+    }
+}
+
+/// From readers to the state writer.
+impl Keep for Letters {
+    fn keep(&self, batch: Batch) -> BoxFuture<'static, Result<(), String>> {
+        let writer = self.0.clone();
+        Box::pin(async move { writer.commit(batch, true).await.map_err(|error| error.to_string()) })
     }
 }
 

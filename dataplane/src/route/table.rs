@@ -8,7 +8,7 @@ use imbl::{OrdMap, Vector};
 use posthorn_domain::filter::View;
 use posthorn_domain::ids::SubscriptionId;
 use posthorn_domain::names::{SchemaName, SchemaRef, TopicName};
-use posthorn_domain::resource::{SchemaVersion, Status, Subscription, Topic};
+use posthorn_domain::resource::{Mode, SchemaVersion, Status, Subscription, Topic};
 use posthorn_domain::schema::CompiledSchema;
 use posthorn_domain::signing::SigningKey;
 use posthorn_domain::time::Time;
@@ -107,9 +107,19 @@ impl SubscriptionRoute {
         self.subscription.id
     }
 
-    /// Whether it delivers.
+    /// Whether its events get to its owner, one way or the other.
     pub fn is_active(&self) -> bool {
         self.subscription.spec.status == Status::Active
+    }
+
+    /// Whether its events are sent to its endpoint.
+    pub fn pushes(&self) -> bool {
+        self.is_active() && self.subscription.spec.mode == Mode::Push
+    }
+
+    /// Whether its events wait for a reader.
+    pub fn is_pulled(&self) -> bool {
+        self.is_active() && self.subscription.spec.mode == Mode::Pull
     }
 
     /// Whether all its filters hold.

@@ -6,8 +6,8 @@
 
 #[doc(hidden)]
 pub mod behaviour;
-pub mod segments;
 mod relay;
+pub mod segments;
 mod types;
 
 use std::sync::Arc;

@@ -36,6 +36,11 @@ impl Batch {
         Self::default()
     }
 
+    /// Of these changes, in this order.
+    pub fn of(ops: Vec<Op>) -> Self {
+        Self { ops }
+    }
+
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
         self.ops.is_empty()

@@ -15,12 +15,14 @@ use crate::config;
 use crate::explain::Explainer;
 use crate::ingest::{Budget, Pipeline};
 use crate::read::Reader;
+use crate::readers::Readers;
 use crate::route::Live;
 
 /// All that answers need; one for all shards.
 pub struct Door {
     pub(super) pipeline: Arc<Pipeline>,
     pub(super) reader: Reader,
+    pub(super) readers: Readers,
     pub(super) explainer: Explainer,
     pub(super) live: Live,
     pub(super) config: config::Http,
@@ -29,11 +31,11 @@ pub struct Door {
 }
 
 impl Door {
-    /// A door before this pipeline, this reader and this explainer, whose table and clock it shares.
-    pub fn new(pipeline: Arc<Pipeline>, reader: Reader, explainer: Explainer, config: config::Http) -> Arc<Self> {
+    /// A door before this pipeline, these ways of reading and this explainer, whose table and clock it shares.
+    pub fn new(pipeline: Arc<Pipeline>, reader: Reader, readers: Readers, explainer: Explainer, config: config::Http) -> Arc<Self> {
         let budget = pipeline.budget().clone();
         let (live, clock) = (explainer.live.clone(), explainer.clock.clone());
-        Arc::new(Self { pipeline, reader, explainer, live, config, budget, clock })
+        Arc::new(Self { pipeline, reader, readers, explainer, live, config, budget, clock })
     }
 
     /// Answers one request.
@@ -52,6 +54,9 @@ impl Door {
         }
         let caller = authenticate(&parts)?;
         let reads = parts.method == Method::GET || parts.method == Method::HEAD;
+        if let Some(ask) = route.reader() {
+            return super::readers::answer(self, ask, &caller, &parts, body).await;
+        }
         match &route {
             Route::Events if parts.method == Method::POST => publish::publish(self, None, &caller, &parts, body).await,
             Route::TopicEvents(topic) if parts.method == Method::POST => publish::publish(self, Some(topic), &caller, &parts, body).await,

@@ -13,6 +13,7 @@ mod connection;
 mod door;
 mod explaining;
 mod publish;
+mod readers;
 mod reading;
 mod reply;
 mod routes;

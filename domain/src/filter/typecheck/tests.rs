@@ -150,12 +150,28 @@ fn assertion() -> impl Strategy<Value = Value> {
 
 fn condition() -> impl Strategy<Value = String> {
     let path = prop_oneof![
-        Just("data.a"), Just("data.b"), Just("data.c"), Just("data.a.b"), Just("data.b[0]"), Just("data.a['c']"), Just("data.a.b.c"),
-        Just("event.specversion"), Just("event.source"), Just("event.x")
+        Just("data.a"),
+        Just("data.b"),
+        Just("data.c"),
+        Just("data.a.b"),
+        Just("data.b[0]"),
+        Just("data.a['c']"),
+        Just("data.a.b.c"),
+        Just("event.specversion"),
+        Just("event.source"),
+        Just("event.x")
     ];
     let value = prop_oneof![
-        Just("1".to_owned()), Just("0".to_owned()), Just("-1".to_owned()), Just("2u".to_owned()), Just("0.5".to_owned()), Just("'a'".to_owned()),
-        Just("'1.0'".to_owned()), Just("''".to_owned()), Just("true".to_owned()), Just("null".to_owned()),
+        Just("1".to_owned()),
+        Just("0".to_owned()),
+        Just("-1".to_owned()),
+        Just("2u".to_owned()),
+        Just("0.5".to_owned()),
+        Just("'a'".to_owned()),
+        Just("'1.0'".to_owned()),
+        Just("''".to_owned()),
+        Just("true".to_owned()),
+        Just("null".to_owned()),
     ];
     let leaf = prop_oneof![
         4 => (path.clone(), prop::sample::select(vec!["==", "!=", "<", "<=", ">", ">="]), value.clone()).prop_map(|(path, op, value)| format!("{path} {op} {value}")),
@@ -181,8 +197,19 @@ fn condition() -> impl Strategy<Value = String> {
 }
 
 fn sql() -> impl Strategy<Value = String> {
-    let name = prop_oneof![Just("id"), Just("source"), Just("type"), Just("specversion"), Just("topic"), Just("direction"), Just("x"), Just("n")];
-    let value = prop_oneof![Just("''"), Just("'1.0'"), Just("'orders'"), Just("'incoming'"), Just("'1'"), Just("1"), Just("-5"), Just("TRUE"), Just("'a'")];
+    let name =
+        prop_oneof![Just("id"), Just("source"), Just("type"), Just("specversion"), Just("topic"), Just("direction"), Just("x"), Just("n")];
+    let value = prop_oneof![
+        Just("''"),
+        Just("'1.0'"),
+        Just("'orders'"),
+        Just("'incoming'"),
+        Just("'1'"),
+        Just("1"),
+        Just("-5"),
+        Just("TRUE"),
+        Just("'a'")
+    ];
     let leaf = prop_oneof![
         3 => (name.clone(), prop::sample::select(vec!["=", "!=", "<", "<=", ">", ">="]), value.clone()).prop_map(|(name, op, value)| format!("{name} {op} {value}")),
         2 => (value.clone(), prop::sample::select(vec!["=", "!=", "<"]), name.clone()).prop_map(|(value, op, name)| format!("{value} {op} {name}")),
@@ -197,7 +224,8 @@ fn sql() -> impl Strategy<Value = String> {
     ];
     leaf.prop_recursive(3, 8, 3, |inner| {
         prop_oneof![
-            (inner.clone(), inner.clone(), prop::sample::select(vec!["AND", "OR", "XOR"])).prop_map(|(a, b, op)| format!("({a}) {op} ({b})")),
+            (inner.clone(), inner.clone(), prop::sample::select(vec!["AND", "OR", "XOR"]))
+                .prop_map(|(a, b, op)| format!("({a}) {op} ({b})")),
             inner.prop_map(|inner| format!("NOT ({inner})")),
         ]
     })
@@ -206,9 +234,9 @@ fn sql() -> impl Strategy<Value = String> {
 fn attributes() -> impl Strategy<Value = Value> {
     let pair = prop::sample::select(vec!["subject", "x", "specversion", "topic", "direction", "source"]);
     let pairs = prop::collection::vec((pair, prop::sample::select(vec!["1.0", "orders", "incoming", "a", "1"])), 1..3);
-    (prop::sample::select(vec!["exact", "prefix", "suffix"]), pairs).prop_map(|(dialect, pairs)| {
-        json!({dialect: Value::Object(pairs.into_iter().map(|(name, text)| (name.to_owned(), text.into())).collect())})
-    })
+    (prop::sample::select(vec!["exact", "prefix", "suffix"]), pairs).prop_map(
+        |(dialect, pairs)| json!({dialect: Value::Object(pairs.into_iter().map(|(name, text)| (name.to_owned(), text.into())).collect())}),
+    )
 }
 
 fn filter() -> impl Strategy<Value = Value> {
