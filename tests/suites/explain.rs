@@ -152,7 +152,7 @@ async fn a_stored_event_is_explained_at_both_doors_with_its_deliveries() -> Resu
 /// One that is held back by a rate, so that it has not had the event.
 async fn subscribe_early(world: &World, name: &str) -> Result<String> {
     let more = json!({"filters": [{"topic": "orders"}], "start": "earliest", "limits": {"rate": 0.001}, "status": "active"});
-    world.receiver.on(&format!("/{name}"), posthorn_tests::Behaviour::status(503));
+    world.receiver.on(&format!("/{name}"), posthorn_tests::Behaviour::Status(503));
     Ok(world.subscribe(&format!("/{name}"), more).await?.id)
 }
 

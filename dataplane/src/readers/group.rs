@@ -27,6 +27,8 @@ struct Member {
     lease: Duration,
     /// It has said goodbye, and may still commit.
     gone: bool,
+    /// It chose its partitions itself, and has no share in the others.
+    fixed: bool,
 }
 
 #[derive(Debug)]
@@ -68,15 +70,36 @@ impl Group {
     /// The member is there: its lease begins anew, and it gets its share of `parts`. `None` when there are `max` others already.
     pub fn poll(&mut self, member: &str, parts: &[PartKey], now: Time, lease: Duration, max: usize) -> Option<Vec<(PartKey, u64)>> {
         self.expire(now);
-        if !self.members.contains_key(member) && self.members.len() >= max {
+        if !self.members.contains_key(member) && self.members.values().filter(|member| !member.gone).count() >= max {
             return None;
         }
-        self.members.insert(member.to_owned(), Member { until: now.after(lease), lease, gone: false });
+        let fixed = self.members.get(member).is_some_and(|member| member.fixed);
+        self.members.insert(member.to_owned(), Member { until: now.after(lease), lease, gone: false, fixed });
         self.held.retain(|part, _| parts.binary_search(part).is_ok());
-        self.let_go(parts.len(), now);
-        self.take(member, parts);
+        if !fixed {
+            let shared = parts.len() - self.chosen();
+            self.let_go(shared, now);
+            self.take(member, parts, shared);
+        }
         let stays = |holding: &Holding| holding.member == member && holding.leaving.is_none();
         Some(self.held.iter().filter(|(_, holding)| stays(holding)).map(|(part, holding)| (part.clone(), holding.stamp)).collect())
+    }
+
+    /// The member gets just these partitions.
+    ///
+    /// # Errors
+    /// One of them that another holds; nothing has changed then.
+    pub fn claim(&mut self, member: &str, parts: impl Iterator<Item = PartKey> + Clone, now: Time, lease: Duration) -> Result<(), PartKey> {
+        self.expire(now);
+        if let Some(taken) = parts.clone().find(|part| self.held.contains_key(part)) {
+            return Err(taken);
+        }
+        self.members.insert(member.to_owned(), Member { until: now.after(lease), lease, gone: false, fixed: true });
+        for part in parts {
+            self.stamp += 1;
+            self.held.insert(part, Holding { member: member.to_owned(), given: None, leaving: None, stamp: self.stamp });
+        }
+        Ok(())
     }
 
     /// The member is about to be given events up to these offsets. `false` when it does not hold all of these partitions any more,
@@ -137,6 +160,12 @@ impl Group {
         }
     }
 
+    /// The member has to go: what it was given and did not commit is given to others.
+    pub fn remove(&mut self, member: &str) {
+        self.members.remove(member);
+        self.held.retain(|_, holding| holding.member != member);
+    }
+
     /// Everyone is sent away.
     pub fn clear(&mut self) {
         self.members.clear();
@@ -152,17 +181,6 @@ impl Group {
             Shown { member: name.clone(), until: member.until, parts, leaving }
         };
         self.members.iter().map(of).collect()
-    }
-
-    /// Members that have not said goodbye.
-    pub fn present(&mut self, now: Time) -> usize {
-        self.expire(now);
-        self.members.values().filter(|member| !member.gone).count()
-    }
-
-    /// Whether anything that the member was given is not committed.
-    pub fn owes(&self, member: &str) -> bool {
-        self.held.values().any(|holding| holding.member == member && holding.given.is_some())
     }
 
     /// Whether the member is known.
@@ -191,8 +209,13 @@ impl Group {
         }
     }
 
-    fn take(&mut self, member: &str, parts: &[PartKey]) {
-        let quota = self.quotas(parts.len()).into_iter().find(|(name, _)| name == member).map_or(0, |(_, quota)| quota);
+    /// Partitions of members that chose theirs.
+    fn chosen(&self) -> usize {
+        self.held.values().filter(|holding| self.members.get(&holding.member).is_some_and(|member| member.fixed)).count()
+    }
+
+    fn take(&mut self, member: &str, parts: &[PartKey], shared: usize) {
+        let quota = self.quotas(shared).into_iter().find(|(name, _)| name == member).map_or(0, |(_, quota)| quota);
         let mut count = self.count(member);
         for part in parts {
             if count >= quota {
@@ -209,7 +232,7 @@ impl Group {
 
     /// How many partitions each may have: as equal as can be; who has more already keeps one more.
     fn quotas(&self, parts: usize) -> Vec<(String, usize)> {
-        let mut names: Vec<_> = self.members.iter().filter(|(_, member)| !member.gone).map(|(name, _)| name.clone()).collect();
+        let mut names: Vec<_> = self.members.iter().filter(|(_, member)| !member.gone && !member.fixed).map(|(name, _)| name.clone()).collect();
         names.sort_by_key(|name| std::cmp::Reverse(self.count(name)));
         let (each, more) = (parts / names.len().max(1), parts % names.len().max(1));
         names.into_iter().enumerate().map(|(n, name)| (name, each + usize::from(n < more))).collect()

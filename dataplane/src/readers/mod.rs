@@ -8,6 +8,7 @@ pub mod group;
 mod keep;
 mod load;
 mod one;
+mod other;
 mod seek;
 mod session;
 mod show;
@@ -16,6 +17,7 @@ mod token;
 
 pub use definition::Definition;
 pub use keep::Keep;
+pub use other::{Commit, PartState};
 pub use session::{Page, Session};
 pub use show::write_page;
 pub use stream::stream;
@@ -108,7 +110,15 @@ impl Readers {
     ///
     /// # Errors
     /// `topic-unknown`, `invalid-resource` for a name that is none, `rate-limited` when there are too many, `unavailable` when it cannot be kept.
-    pub async fn put(&self, name: &str, mut definition: Definition) -> Result<bool, Problem> {
+    pub async fn put(&self, name: &str, definition: Definition) -> Result<bool, Problem> {
+        self.put_from(name, definition, &BTreeMap::new()).await
+    }
+
+    /// As [`Readers::put`]; a new one begins on these partitions at these offsets.
+    ///
+    /// # Errors
+    /// As [`Readers::put`].
+    pub async fn put_from(&self, name: &str, mut definition: Definition, from: &BTreeMap<PartKey, u64>) -> Result<bool, Problem> {
         let mut batch = Batch::new();
         let made = {
             let mut own = self.0.own.write();
@@ -117,7 +127,7 @@ impl Readers {
                 let detail = format!("there are {} readers already, the most that `readers.max_readers` allows", own.len());
                 return Err(Problem::new(Code::RateLimited, detail).with_retry_after(60));
             }
-            let next = self.begin(&definition)?;
+            let next = self.begin(&definition, from)?;
             let made = known.is_none();
             let one = known.unwrap_or_else(|| Arc::new(One::own(name, definition.clone())));
             let mut state = one.state.lock();
@@ -149,13 +159,15 @@ impl Readers {
     }
 
     /// Where a new reader begins.
-    fn begin(&self, definition: &Definition) -> Result<BTreeMap<PartKey, (u64, u64)>, Problem> {
+    fn begin(&self, definition: &Definition, from: &BTreeMap<PartKey, u64>) -> Result<BTreeMap<PartKey, (u64, u64)>, Problem> {
         let (table, mut next) = (self.0.live.load(), BTreeMap::new());
         for topic in &definition.topics {
             let route = table.topics.get(topic).ok_or_else(|| crate::ingest::topic_unknown(topic))?;
             let settings = route.log.settings();
             for partition in 0..settings.partitions {
-                next.insert((topic.clone(), partition), (settings.incarnation, route.log.bounds(partition).start));
+                let key = (topic.clone(), partition);
+                let offset = from.get(&key).copied().unwrap_or(route.log.bounds(partition).start);
+                next.insert(key, (settings.incarnation, offset));
             }
         }
         Ok(next)
@@ -193,11 +205,16 @@ impl Readers {
     /// `not-found`; `rate-limited` when too many read already.
     pub fn open(&self, name: &str, member: Option<&str>) -> Result<Session, Problem> {
         let one = self.find(name)?;
-        let waits = Arc::clone(&self.0.waits).try_acquire_owned().map_err(|_| {
+        let waits = self.turn()?;
+        Ok(Session::new(self.clone(), one, member.map(str::to_owned), waits))
+    }
+
+    /// A turn among those who read at the same time.
+    fn turn(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        Arc::clone(&self.0.waits).try_acquire_owned().map_err(|_| {
             Problem::new(Code::RateLimited, "too many readers read at the same time (`readers.max_waits`); read again later")
                 .with_retry_after(1)
-        })?;
-        Ok(Session::new(self.clone(), one, member.map(str::to_owned), waits))
+        })
     }
 
     /// Moves the reader to `cursor`. Resolves once that is on the disk. A member moves the partitions that it holds.

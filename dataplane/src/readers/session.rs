@@ -36,6 +36,11 @@ pub struct Session {
     seeks: u64,
     /// Whether its end is the member's.
     goodbye: bool,
+    /// Members that there may be, where it is the partitions that limit them; the member must not come back once it was sent away.
+    strict: Option<usize>,
+    joined: bool,
+    /// The only partitions that it reads.
+    only: Option<BTreeSet<PartKey>>,
     /// As long as this lives, it counts among those who read.
     _waits: OwnedSemaphorePermit,
 }
@@ -46,8 +51,10 @@ pub struct Page {
     pub entries: Vec<Entry>,
     /// What to commit once they are dealt with, and where to read on.
     pub cursor: String,
-    /// The partitions that were read, for members.
-    pub parts: Vec<PartKey>,
+    /// The partitions that were read, each with the next offset that the reader has not committed.
+    pub parts: Vec<(PartKey, u64)>,
+    /// For each entry, its partition and where that goes on behind it.
+    pub places: Vec<(PartKey, u64)>,
     /// What is held of the bytes that all pages may hold.
     pub held: Option<OwnedSemaphorePermit>,
 }
@@ -55,13 +62,47 @@ pub struct Page {
 impl Session {
     pub(super) fn new(readers: Readers, one: Arc<One>, member: Option<String>, waits: OwnedSemaphorePermit) -> Self {
         let (lease, seeks) = (readers.0.config.lease, one.state.lock().seeks);
-        Self { readers, one, member, lease, at: BTreeMap::new(), had: BTreeSet::new(), seeks, goodbye: false, _waits: waits }
+        Self { readers, one, member, lease, at: BTreeMap::new(), had: BTreeSet::new(), seeks, goodbye: false, strict: None, joined: false, only: None, _waits: waits }
     }
 
     /// The member is gone when this is: what it has nothing uncommitted of is free at once.
     pub fn with_goodbye(mut self) -> Self {
         self.goodbye = true;
         self
+    }
+
+    /// At most `max` members, each silent for at most `lease`, and none comes back once it was sent away.
+    pub fn strictly(mut self, max: usize, lease: Duration) -> Self {
+        (self.strict, self.lease) = (Some(max), lease);
+        self.with_goodbye()
+    }
+
+    /// Has just these partitions, and no share in the others.
+    ///
+    /// # Errors
+    /// `in-use` when another has one of them.
+    pub async fn claim(&mut self, parts: BTreeSet<PartKey>) -> Result<(), Problem> {
+        let Some(member) = self.member.clone() else { return Ok(()) };
+        let now = self.readers.0.clock.now();
+        let claimed = self.one.state.lock().group.claim(&member, parts.iter().cloned(), now, self.lease);
+        claimed.map_err(|(topic, partition)| {
+            Problem::new(Code::InUse, format!("partition {partition} of `{topic}` has its stream already"))
+        })?;
+        self.joined = true;
+        self.check().await
+    }
+
+    /// Reads these partitions only.
+    pub fn only(mut self, parts: BTreeSet<PartKey>) -> Self {
+        self.only = Some(parts);
+        self
+    }
+
+    /// The member has to go, with all that it did not commit.
+    pub fn expel(&mut self) {
+        if let Some(member) = &self.member {
+            self.one.state.lock().group.remove(member);
+        }
     }
 
     /// Reads on from here instead of where the reader stands, which stays where it is.
@@ -147,7 +188,10 @@ impl Session {
     /// The partitions that it may read, each with the time of holding it.
     fn share(&mut self, standing: &Standing) -> Result<Vec<(PartKey, u64)>, Problem> {
         let (now, config) = (self.readers.0.clock.now(), &self.readers.0.config);
-        let parts: Vec<PartKey> = standing.parts.keys().cloned().collect();
+        let mut parts: Vec<PartKey> = standing.parts.keys().cloned().collect();
+        if let Some(only) = &self.only {
+            parts.retain(|key| only.contains(key));
+        }
         let mut state = self.one.state.lock();
         if state.seeks != self.seeks {
             // The reader went elsewhere; so does who reads.
@@ -159,8 +203,16 @@ impl Session {
             let members = state.group.shown(now);
             return if members.is_empty() { Ok(parts.into_iter().map(|key| (key, 0)).collect()) } else { Err(shared(&members)) };
         };
-        let mine = state.group.poll(member, &parts, now, self.lease, config.max_members);
+        if self.strict.is_some() && self.joined && !state.group.knows(member) {
+            return Err(Problem::new(Code::InUse, "the stream's lease has passed, or its reader was set to other cursors"));
+        }
+        let max = self.strict.unwrap_or(config.max_members).min(config.max_members);
+        let mine = state.group.poll(member, &parts, now, self.lease, max);
+        self.joined = mine.is_some();
         let mine = mine.ok_or_else(|| {
+            if self.strict.is_some_and(|strict| strict <= config.max_members) {
+                return Problem::new(Code::InUse, "every partition has its stream already; close one of them first");
+            }
             let detail = format!("the reader has {} members already, the most that `readers.max_members` allows", config.max_members);
             Problem::new(Code::RateLimited, detail).with_retry_after(5)
         })?;
@@ -211,6 +263,7 @@ impl Session {
         }
         let mut marks = self.marks(standing, mine);
         let mut entries = Vec::with_capacity(loaded.found.len());
+        let mut places = Vec::with_capacity(loaded.found.len());
         for Found { part, next, had, item } in loaded.found {
             if let Some(next) = next {
                 marks.set(&part, next);
@@ -220,9 +273,10 @@ impl Session {
                 self.had.insert(had);
             }
             entries.push(Entry { item, cursor: marks.to_string() });
+            places.push((part, next.unwrap_or(0)));
         }
         self.advance(mine, at);
-        Some(self.page(standing, mine, entries, held))
+        Some(Page { places, ..self.page(standing, mine, entries, held) })
     }
 
     fn advance(&mut self, mine: &[(PartKey, u64)], at: &[(PartKey, u64)]) {
@@ -251,7 +305,9 @@ impl Session {
 
     fn page(&self, standing: &Standing, mine: &[(PartKey, u64)], entries: Vec<Entry>, held: Option<OwnedSemaphorePermit>) -> Page {
         let cursor = self.marks(standing, mine).to_string();
-        Page { entries, cursor, parts: mine.iter().map(|(key, _)| key.clone()).collect(), held }
+        let committed = |key: &PartKey| standing.parts.get(key).map_or(0, |part| part.next);
+        let parts = mine.iter().map(|(key, _)| (key.clone(), committed(key))).collect();
+        Page { entries, cursor, parts, places: Vec::new(), held }
     }
 
     /// Where it stands, as a text that grows with it.

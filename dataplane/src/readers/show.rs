@@ -22,7 +22,7 @@ pub fn write_page(page: &Page, member: bool) -> Vec<u8> {
     }
     out.extend_from_slice(format!("],\"cursor\":\"{}\"", page.cursor).as_bytes());
     if member {
-        let parts: Vec<Value> = page.parts.iter().map(|(topic, partition)| json!({"topic": topic, "partition": partition})).collect();
+        let parts: Vec<Value> = page.parts.iter().map(|((topic, partition), _)| json!({"topic": topic, "partition": partition})).collect();
         out.extend_from_slice(format!(",\"partitions\":{}", Value::from(parts)).as_bytes());
     }
     out.push(b'}');

@@ -28,6 +28,8 @@ pub struct Door {
     pub(super) config: config::Http,
     pub(super) budget: Budget,
     pub(super) clock: Clock,
+    /// Held by who makes a Nakadi-style subscription.
+    pub(super) making: tokio::sync::Mutex<()>,
 }
 
 impl Door {
@@ -35,7 +37,7 @@ impl Door {
     pub fn new(pipeline: Arc<Pipeline>, reader: Reader, readers: Readers, explainer: Explainer, config: config::Http) -> Arc<Self> {
         let budget = pipeline.budget().clone();
         let (live, clock) = (explainer.live.clone(), explainer.clock.clone());
-        Arc::new(Self { pipeline, reader, readers, explainer, live, config, budget, clock })
+        Arc::new(Self { pipeline, reader, readers, explainer, live, config, budget, clock, making: tokio::sync::Mutex::default() })
     }
 
     /// Answers one request.
@@ -46,6 +48,10 @@ impl Door {
     async fn try_answer(&self, request: Request<Incoming>) -> Result<Response<Body>, Problem> {
         self.check_headers(&request)?;
         let (parts, body) = request.into_parts();
+        if let Some(path) = parts.uri.path().strip_prefix(super::nakadi::PREFIX) {
+            let caller = authenticate(&parts)?;
+            return super::nakadi::answer(self, path, &caller, &parts, body).await;
+        }
         let Some(route) = Route::of(parts.uri.path()) else {
             return Err(Problem::new(Code::NotFound, "there is nothing at this path"));
         };

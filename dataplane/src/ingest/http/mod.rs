@@ -12,6 +12,7 @@ mod caller;
 mod connection;
 mod door;
 mod explaining;
+mod nakadi;
 mod publish;
 mod readers;
 mod reading;
