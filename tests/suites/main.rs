@@ -19,6 +19,7 @@ mod hops;
 mod kit;
 mod main_path;
 mod memory;
+mod nakadi;
 mod parity;
 mod planes;
 mod publish;

@@ -334,18 +334,21 @@ async fn slow_streams_hold_a_page_each() -> Result<()> {
         world.publish("orders", json!(filler)).await?;
     }
     let pid = world.posthorn.pid().context("a process")?;
-    let before = memory(pid)?;
     let mut streams = Vec::new();
     for _ in 0..10 {
         let mut stream = world.data.events("/v1/readers/r/events", &[]).await?;
         stream.next(SOON).await?.context("the stream ended")?;
         streams.push(stream);
     }
-    // 100 MB wait behind each of the ten.
+    // 100 MB wait behind each of the ten, and as much comes.
+    let before = memory(pid)?;
+    for _ in 0..200 {
+        world.publish("orders", json!(filler)).await?;
+    }
     let after = memory(pid)?;
-    ensure!(after < before + (120 << 20), "from {before} to {after} bytes");
+    ensure!(after < before + (64 << 20), "from {before} to {after} bytes");
     let shown = world.data.get("/v1/readers/r").await?.expect(200)?;
-    ensure!(shown["lag"] == 200, "{shown}");
+    ensure!(shown["lag"] == 400, "{shown}");
     Ok(())
 }
 
@@ -500,7 +503,10 @@ async fn a_reader_that_retention_has_passed_is_told_where_to_go_on() -> Result<(
     });
     let gone = gone.await?;
     ensure!(gone.problem()? == "cursor-expired" && gone.json()?["earliest"].is_string(), "{}", gone.text());
-    commit(&world, "r", "", "earliest").await?;
-    ensure!(!ids(&page(&world, "r", "").await?).is_empty());
-    Ok(())
+    // Retention may pass the place again before it is read.
+    eventually("it goes on", SOON, || async {
+        commit(&world, "r", "", "earliest").await.ok()?;
+        (!ids(&page(&world, "r", "").await.ok()?).is_empty()).then_some(())
+    })
+    .await
 }

@@ -232,7 +232,8 @@ impl Group {
 
     /// How many partitions each may have: as equal as can be; who has more already keeps one more.
     fn quotas(&self, parts: usize) -> Vec<(String, usize)> {
-        let mut names: Vec<_> = self.members.iter().filter(|(_, member)| !member.gone && !member.fixed).map(|(name, _)| name.clone()).collect();
+        let mut names: Vec<_> =
+            self.members.iter().filter(|(_, member)| !member.gone && !member.fixed).map(|(name, _)| name.clone()).collect();
         names.sort_by_key(|name| std::cmp::Reverse(self.count(name)));
         let (each, more) = (parts / names.len().max(1), parts % names.len().max(1));
         names.into_iter().enumerate().map(|(n, name)| (name, each + usize::from(n < more))).collect()

@@ -312,8 +312,8 @@ impl Readers {
     }
 
     /// Room for one page among all that are being made and sent.
-    async fn room(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        let units = u32::try_from(self.0.config.max_page_bytes.min(self.0.config.max_held_bytes).div_ceil(UNIT)).unwrap_or(u32::MAX);
+    async fn room(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
+        let units = u32::try_from(bytes.min(self.0.config.max_held_bytes).div_ceil(UNIT)).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.0.held).acquire_many_owned(units);
         match tokio::time::timeout(PATIENCE, room).await {
             Ok(Ok(room)) => Ok(room),

@@ -56,7 +56,8 @@ impl Readers {
         let standing = self.standing(&one).await?;
         let shown = one.state.lock().group.shown(self.0.clock.now());
         let holder = |part: &PartKey| {
-            let mut held = shown.iter().flat_map(|shown| shown.parts.iter().zip(&shown.leaving).map(move |(held, leaving)| (shown, held, *leaving)));
+            let mut held =
+                shown.iter().flat_map(|shown| shown.parts.iter().zip(&shown.leaving).map(move |(held, leaving)| (shown, held, *leaving)));
             held.find(|(_, held, _)| *held == part).map(|(shown, _, leaving)| (shown.member.clone(), leaving))
         };
         let mut parts = Vec::new();
@@ -86,8 +87,11 @@ impl Readers {
             results.push(if next > place { Commit::Committed } else { Commit::Outdated });
             *place = (*place).max(*next);
         }
-        let moved: Vec<(PartKey, u64)> =
-            at.into_iter().filter(|(part, next)| standing.parts.get(*part).is_some_and(|state| state.next < *next)).map(|(part, next)| (part.clone(), next)).collect();
+        let moved: Vec<(PartKey, u64)> = at
+            .into_iter()
+            .filter(|(part, next)| standing.parts.get(*part).is_some_and(|state| state.next < *next))
+            .map(|(part, next)| (part.clone(), next))
+            .collect();
         {
             let mut state = one.state.lock();
             if !state.group.knows(member) {

@@ -21,6 +21,8 @@ use crate::read::{Entry, Waiting as Tail};
 
 /// Topics whose growth is waited for; of more, the rest is looked at every now and then.
 const MAX_WATCHED: usize = 64;
+/// Bytes of a page of a stream: it is held for as long as its client takes to read it.
+const STREAM_BYTES: usize = 128 << 10;
 /// How often it is looked at who shares the reader, and whether it is still there.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -34,6 +36,8 @@ pub struct Session {
     at: BTreeMap<PartKey, (u64, Option<u64>)>,
     had: BTreeSet<Waiting>,
     seeks: u64,
+    /// Bytes of a page.
+    bytes: usize,
     /// Whether its end is the member's.
     goodbye: bool,
     /// Members that there may be, where it is the partitions that limit them; the member must not come back once it was sent away.
@@ -61,20 +65,34 @@ pub struct Page {
 
 impl Session {
     pub(super) fn new(readers: Readers, one: Arc<One>, member: Option<String>, waits: OwnedSemaphorePermit) -> Self {
-        let (lease, seeks) = (readers.0.config.lease, one.state.lock().seeks);
-        Self { readers, one, member, lease, at: BTreeMap::new(), had: BTreeSet::new(), seeks, goodbye: false, strict: None, joined: false, only: None, _waits: waits }
+        let (lease, bytes, seeks) = (readers.0.config.lease, readers.0.config.max_page_bytes, one.state.lock().seeks);
+        Self {
+            readers,
+            one,
+            member,
+            lease,
+            at: BTreeMap::new(),
+            had: BTreeSet::new(),
+            seeks,
+            bytes,
+            goodbye: false,
+            strict: None,
+            joined: false,
+            only: None,
+            _waits: waits,
+        }
     }
 
-    /// The member is gone when this is: what it has nothing uncommitted of is free at once.
-    pub fn with_goodbye(mut self) -> Self {
-        self.goodbye = true;
+    /// For a stream: its pages are small, and the member is gone when this is; what it has nothing uncommitted of is free at once.
+    pub fn streaming(mut self) -> Self {
+        (self.goodbye, self.bytes) = (true, self.bytes.min(STREAM_BYTES));
         self
     }
 
     /// At most `max` members, each silent for at most `lease`, and none comes back once it was sent away.
     pub fn strictly(mut self, max: usize, lease: Duration) -> Self {
         (self.strict, self.lease) = (Some(max), lease);
-        self.with_goodbye()
+        self.streaming()
     }
 
     /// Has just these partitions, and no share in the others.
@@ -130,9 +148,8 @@ impl Session {
             let mut grown: Vec<Tail> = self.watch(&standing);
             let mine = self.share(&standing)?;
             let mut at: Vec<(PartKey, u64)> = mine.iter().map(|(key, stamp)| (key.clone(), self.place(&standing, key, *stamp))).collect();
-            let held = if self.has_more(&standing, &at) { Some(self.readers.room().await?) } else { None };
-            let bytes = self.readers.0.config.max_page_bytes;
-            let limits = Limits { events: limit, bytes, now: self.readers.0.clock.now() };
+            let held = if self.has_more(&standing, &at) { Some(self.readers.room(self.bytes).await?) } else { None };
+            let limits = Limits { events: limit, bytes: self.bytes, now: self.readers.0.clock.now() };
             let loaded = load(&standing, &mut at, &self.had, limits).await?;
             if !loaded.found.is_empty() {
                 if let Some(page) = self.give(&standing, &mine, &at, loaded, held) {

@@ -19,7 +19,7 @@ struct State {
 /// The rest, as it comes, until the node shuts down or the reader cannot be read on; the reason is then sent as an event named
 /// `problem`. Reads on only as fast as it is polled.
 pub fn stream(session: Session) -> impl Stream<Item = Bytes> + Send {
-    let first = Some(State { session: session.with_goodbye(), _held: None });
+    let first = Some(State { session: session.streaming(), _held: None });
     futures_util::stream::unfold(first, |state| async move {
         let State { mut session, _held } = state?;
         drop(_held);

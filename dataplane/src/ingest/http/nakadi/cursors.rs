@@ -57,7 +57,8 @@ pub(super) fn read(items: &[Value], at: &str) -> Result<Vec<Given>, Problem> {
         let offset: Option<String> = fields.need("offset", &mut faults);
         let token = fields.get("cursor_token", &mut faults);
         fields.done(&mut faults);
-        let number = partition.and_then(|text| text.parse().map_err(|_| faults.meaning(&pointer(&at, "partition"), "is no partition")).ok());
+        let number =
+            partition.and_then(|text| text.parse().map_err(|_| faults.meaning(&pointer(&at, "partition"), "is no partition")).ok());
         let next = offset.and_then(|text| next(&text).ok_or_else(|| faults.meaning(&pointer(&at, "offset"), "is no offset of ours")).ok());
         if let (Some(topic), Some(partition), Some(next)) = (topic, number, next) {
             given.push(Given { part: (topic, partition), next, token, document: item.clone() });
@@ -103,9 +104,9 @@ pub(super) async fn commit(door: &Door, id: &str, parts: &Parts, body: Incoming)
     if results.iter().all(|result| *result == Commit::Committed) {
         return Ok(nothing());
     }
-    let shown = given.iter().zip(results).map(|(given, result)| {
-        json!({"cursor": given.document, "result": if result == Commit::Committed { "committed" } else { "outdated" }})
-    });
+    let shown = given.iter().zip(results).map(
+        |(given, result)| json!({"cursor": given.document, "result": if result == Commit::Committed { "committed" } else { "outdated" }}),
+    );
     Ok(reply::json(200, &json!({"items": shown.collect::<Vec<_>>()})))
 }
 

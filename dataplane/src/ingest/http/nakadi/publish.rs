@@ -33,8 +33,8 @@ pub(super) async fn publish(door: &Door, name: &str, caller: &Caller, parts: &Pa
     let (body, _held) = body::read(&parts.headers, body, &limits, &door.budget).await?;
     let table = door.live.snapshot();
     let route = table.topics.get(name).cloned().ok_or_else(|| crate::ingest::topic_unknown(name))?;
-    let items: Vec<&RawValue> =
-        serde_json::from_slice(&body).map_err(|error| Problem::new(Code::InvalidRequest, format!("the body must be a list of events: {error}")))?;
+    let items: Vec<&RawValue> = serde_json::from_slice(&body)
+        .map_err(|error| Problem::new(Code::InvalidRequest, format!("the body must be a list of events: {error}")))?;
     if items.len() > config.max_batch_events {
         let detail = format!("the batch has {} events; at most {} are taken", items.len(), config.max_batch_events);
         return Err(Problem::new(Code::TooLarge, detail));
@@ -97,7 +97,10 @@ fn decode(item: &RawValue, name: &str, caller: &Caller) -> One {
 fn check(door: &Door, table: &Table, route: &TopicRoute, event: &Event) -> Result<(), Problem> {
     let (config, now) = (door.pipeline.config(), door.clock.now());
     if event.size() > config.max_event_bytes {
-        return Err(Problem::new(Code::TooLarge, format!("the event takes {} bytes; at most {} are taken", event.size(), config.max_event_bytes)));
+        return Err(Problem::new(
+            Code::TooLarge,
+            format!("the event takes {} bytes; at most {} are taken", event.size(), config.max_event_bytes),
+        ));
     }
     let event = event.with_attr("topic", &route.topic.name);
     if event.data_kind() == DataKind::Json {

@@ -32,7 +32,7 @@ pub(super) async fn of_type(door: &Door, name: &str, parts: &Parts) -> Result<Re
     let now = door.clock.now();
     let definition =
         Definition { topics: vec![topic], filters: Vec::new(), compiled: [].into(), created_at: now, updated_at: now, extra: Value::Null };
-    let session = door.readers.passing(definition, &from)?.only(only);
+    let session = door.readers.passing(definition, &from)?.streaming().only(only);
     let stream = batches(Batches::new(session, params, None, door.clock.clone()));
     Ok(reply::respond(200, MEDIA, Body::stream(stream)))
 }
@@ -52,7 +52,11 @@ fn begin(door: &Door, topic: &TopicName, parts: &Parts) -> Result<(BTreeMap<Part
     let mut from = BTreeMap::new();
     for item in &list {
         let member = |name: &str| item[name].as_str().ok_or_else(|| bad(&format!("each cursor has a text `{name}`")));
-        let partition: u32 = member("partition")?.parse().ok().filter(|part| *part < count).ok_or_else(|| refuse(format!("{item}: there is no such partition")))?;
+        let partition: u32 = member("partition")?
+            .parse()
+            .ok()
+            .filter(|part| *part < count)
+            .ok_or_else(|| refuse(format!("{item}: there is no such partition")))?;
         let next = cursors::next(member("offset")?).ok_or_else(|| refuse(format!("{item}: this is no offset of ours")))?;
         let bounds = route.log.bounds(partition);
         let next = next.unwrap_or(bounds.start);
