@@ -5,6 +5,7 @@ use std::hint::black_box;
 use bytes::Bytes;
 use posthorn_domain::event::{AttrKind, DataKind, Event, EventBuilder};
 use posthorn_domain::fields::Faults;
+use posthorn_domain::filter::typecheck::{self, Demand};
 use posthorn_domain::filter::{Filter, Program, View};
 use posthorn_domain::json::Parser;
 use serde_json::{Value, json};
@@ -40,6 +41,37 @@ pub(crate) fn compile_sql() -> Operation {
 
 pub(crate) fn compile_cel() -> Operation {
     Box::new(|| drop(black_box(Program::cel(black_box(CEL)).expect("valid"))))
+}
+
+/// From JSON to program, and held to the schema of the data: what making a subscription adds for one filter.
+pub(crate) fn type_check_cel() -> Operation {
+    let schema = order();
+    let filter = json!({ "cel": CEL });
+    Box::new(move || {
+        let parsed = Filter::parse(black_box(&filter), "/filters/0", &mut Faults::default()).expect("a filter");
+        let demand = Demand { name: "order", versions: vec![(1, black_box(&schema))] };
+        let findings = typecheck::check(&[parsed], "/filters", Some("orders"), &[demand]);
+        assert!(findings.never.is_empty() && black_box(&findings).warnings.is_empty());
+    })
+}
+
+/// A schema with as many properties beside those that the filter reads.
+fn order() -> Value {
+    let mut properties: serde_json::Map<String, Value> =
+        (0..50).map(|n| (format!("attribute_{n}"), json!({"type": ["string", "null"], "maxLength": 200}))).collect();
+    let line =
+        json!({"type": "object", "additionalProperties": false, "properties": {"sku": {"type": "string"}, "qty": {"type": "integer"}}});
+    let customer = json!({"type": "object", "properties": {"name": {"type": "string"}, "country": {"enum": ["DE", "NO", "SE"]}}});
+    for (name, property) in [
+        ("id", json!({"type": "string"})),
+        ("status", json!({"enum": ["open", "paid", "sent"]})),
+        ("total", json!({"type": "number", "minimum": 0})),
+        ("customer", json!({"$ref": "#/$defs/customer"})),
+        ("lines", json!({"type": "array", "items": {"$ref": "#/$defs/line"}})),
+    ] {
+        properties.insert(name.into(), property);
+    }
+    json!({"type": "object", "additionalProperties": false, "properties": properties, "$defs": {"line": line, "customer": customer}})
 }
 
 /// Data lives no longer than its parser's call, so one run is 100 evaluations; times are to be divided by that.

@@ -31,6 +31,7 @@ const OPERATIONS: &[(&str, Make)] = &[
     ("filter_data_3", filter::data),
     ("compile_sql_5", filter::compile_sql),
     ("compile_cel_5", filter::compile_cel),
+    ("type_check_cel_5", filter::type_check_cel),
     ("sign_hmac", codec::sign_hmac),
     ("sign_ed25519", codec::sign_ed25519),
     ("encode_structured", codec::encode_structured),

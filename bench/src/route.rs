@@ -69,10 +69,17 @@ pub fn event() -> Event {
 /// What the `n`th subscription demands: the first ten want the event, each for a reason of its own; of the others each type of demand
 /// has a share, and most agree with the event in all but one respect.
 pub fn demands(n: usize) -> Vec<Filter> {
+    let mut faults = Faults::default();
+    let filters = written(n).iter().map(|value| Filter::parse(value, "", &mut faults)).collect::<Option<Vec<_>>>();
+    faults.result("the filters", filters).expect("valid filters")
+}
+
+/// The same as its owner would write it.
+pub fn written(n: usize) -> Vec<Value> {
     let topic = json!({"topic": TOPIC});
     let created = json!({"exact": {"type": "order.created"}});
     let of_type = |kind: usize| json!({"exact": {"type": format!("order.kind{kind}")}});
-    let values = match (n, n % 8) {
+    match (n, n % 8) {
         (0, _) => vec![topic, created],
         (1, _) => vec![topic, json!({"exact": {"type": "order.created", "tenant": "acme"}})],
         (2, _) => vec![topic, json!({"prefix": {"subject": "customers/4711/"}})],
@@ -91,8 +98,5 @@ pub fn demands(n: usize) -> Vec<Filter> {
         (_, 5) => vec![topic, created, json!({"data": {"/total": {"gt": 1000 + n}}})],
         (_, 6) => vec![json!({"topic": format!("orders{n}.*")}), created],
         (_, _) => vec![json!({"topic": format!("orders{n}")}), created],
-    };
-    let mut faults = Faults::default();
-    let filters = values.iter().map(|value| Filter::parse(value, "", &mut faults)).collect::<Option<Vec<_>>>();
-    faults.result("the filters", filters).expect("valid filters")
+    }
 }

@@ -4,6 +4,7 @@
 //! (`publish`), and two thin doors let people at it (`rest`, `grpc`). The binary opens it and gives it a listener.
 
 mod api;
+mod compat;
 mod declared;
 mod grpc;
 mod openapi;

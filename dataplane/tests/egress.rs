@@ -3,6 +3,8 @@
 
 #[path = "egress/server.rs"]
 mod server;
+#[path = "egress/sharing.rs"]
+mod sharing;
 #[path = "egress/tls.rs"]
 mod tls;
 
@@ -13,10 +15,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue};
 use posthorn_dataplane::delivery::outcome::{Verdict, classify};
 use posthorn_dataplane::egress::{
-    Fault, Phase, Pieces, Pool, PoolConfig, Reply, Resolver, ResolverConfig, SendError, Target, client_config,
+    Fault, Head, Phase, Pieces, Pool, PoolConfig, Reply, Resolver, ResolverConfig, SendError, Target, client_config,
 };
 use posthorn_domain::clock::Clock;
 use posthorn_domain::guard::{Guard, TargetUrl};
@@ -39,8 +40,8 @@ fn pool() -> Rc<Pool> {
     pool_with(PoolConfig::default(), Resolver::given(|_| vec![[127, 0, 0, 1].into()]), loopback())
 }
 
-fn target(url: &str) -> Target {
-    Target::new(&TargetUrl::parse(url).unwrap(), &[], "d1", None).unwrap()
+fn target(url: &str, destination: &str) -> Target {
+    Target::new(&TargetUrl::parse(url).unwrap(), &[], destination, None).unwrap()
 }
 
 fn pieces() -> Pieces {
@@ -48,8 +49,14 @@ fn pieces() -> Pieces {
 }
 
 async fn post(pool: &Pool, url: &str, deadline: Duration) -> Result<Reply, SendError> {
-    let headers = HeaderMap::from_iter([(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
-    pool.send(&target(url), headers, pieces(), deadline).await
+    post_for(pool, url, "d1", deadline).await
+}
+
+async fn post_for(pool: &Pool, url: &str, destination: &str, deadline: Duration) -> Result<Reply, SendError> {
+    let target = target(url, destination);
+    let mut head = Head::new(&target);
+    head.push("content-type", "application/json");
+    pool.send(&target, head, pieces(), deadline).await
 }
 
 /// Runs on one thread, as a delivery shard does.
@@ -194,6 +201,31 @@ fn a_kept_connection_that_died_is_replaced() {
             post(&pool, &other.url(), AMPLE).await.unwrap();
         }
         assert_eq!(server.connections(), 3);
+    });
+}
+
+#[test]
+fn an_answer_that_comes_before_the_request_was_read_counts() {
+    local(async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let serving = tokio::spawn(async move {
+            let mut kept = Vec::new();
+            for answer in [&b"HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\n\r\nno"[..], b""] {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                tokio::io::AsyncWriteExt::write_all(&mut stream, answer).await.unwrap();
+                kept.push(stream);
+            }
+            std::future::pending::<()>().await;
+        });
+        let (pool, target) = (pool(), target(&url, "d1"));
+        // More than sockets hold, so that nobody's reading it shows.
+        let body = || Pieces::from_iter([Bytes::from(vec![b'x'; 32 << 20])]);
+        let reply = pool.send(&target, Head::new(&target), body(), AMPLE).await.unwrap();
+        assert_eq!((reply.status.as_u16(), &reply.body_head[..]), (413, &b"no"[..]));
+        let error = pool.send(&target, Head::new(&target), body(), SOON).await.unwrap_err();
+        assert!(matches!(error.fault, Fault::Timeout(Phase::Write)) && error.may_have_been_sent, "{error:?}");
+        serving.abort();
     });
 }
 

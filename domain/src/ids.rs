@@ -33,6 +33,15 @@ macro_rules! id {
             pub const fn as_bytes(&self) -> &[u8; 16] {
                 &self.0
             }
+
+            /// Its text, written into `room`.
+            pub fn write_to<'a>(&self, room: &'a mut [u8; 40]) -> &'a str {
+                let (prefix, rest) = room.split_at_mut(Self::PREFIX.len());
+                prefix.copy_from_slice(Self::PREFIX.as_bytes());
+                Uuid::from_bytes(self.0).simple().encode_lower(rest);
+                let length = Self::PREFIX.len() + 32;
+                std::str::from_utf8(&room[..length]).expect("the prefix and hexadecimal digits")
+            }
         }
 
         impl fmt::Display for $name {

@@ -1,6 +1,7 @@
 //! Names that users choose: topics, schemas, publishers. One alphabet for all: `[A-Za-z0-9][A-Za-z0-9._-]{0,199}`.
 
 use std::borrow::Borrow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
 use std::str::FromStr;
@@ -30,6 +31,9 @@ pub struct SchemaRef {
     /// 1, 2, 3…
     pub version: u32,
 }
+
+/// What the references of one schema document mean: the URI without its fragment, and the version it is pinned to.
+pub type References = BTreeMap<String, SchemaRef>;
 
 impl Name {
     /// Whether `text` is a name.
@@ -102,6 +106,22 @@ impl utoipa::PartialSchema for Name {
 }
 
 impl utoipa::ToSchema for Name {}
+
+impl FromStr for SchemaRef {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        let parsed = text.rsplit_once(':').and_then(|(name, version)| Some((name, version.parse().ok().filter(|version| *version > 0)?)));
+        let (name, version) = parsed.ok_or_else(|| InvalidName(text.chars().take(220).collect()))?;
+        Ok(Self { name: name.parse()?, version })
+    }
+}
+
+impl Serialize for SchemaRef {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
 
 impl fmt::Display for SchemaRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

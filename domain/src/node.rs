@@ -93,8 +93,8 @@ pub enum Question {
         topic: String,
         /// A structured CloudEvent.
         event: Value,
-        /// Which way it goes.
-        direction: Direction,
+        /// Which way it goes; the node's default when absent.
+        direction: Option<Direction>,
         /// Also subscriptions whose topic cannot match.
         all: bool,
     },
@@ -109,13 +109,34 @@ pub enum Question {
         /// Also subscriptions whose topic cannot match.
         all: bool,
     },
-    /// The last stored events of a topic, as `sample` of a schema check wants them → `[data…]`, JSON data only.
+    /// The newest stored events of a topic, newest first, as `sample` of a schema check wants them → a list of [`Sampled`].
     Sample {
         /// Of which topic.
         topic: String,
         /// How many.
         limit: u32,
     },
+}
+
+/// A stored event on which a schema is tried.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sampled {
+    /// Its topic.
+    pub topic: String,
+    /// Its partition.
+    pub partition: u32,
+    /// Its offset.
+    pub offset: u64,
+    /// Its `id`.
+    pub id: String,
+    /// When it was accepted.
+    pub at: Time,
+    /// Bytes of its data.
+    pub bytes: usize,
+    /// Whether its data is JSON.
+    pub json: bool,
+    /// The data, when it is JSON.
+    pub data: Value,
 }
 
 /// Which deliveries.

@@ -16,6 +16,8 @@ pub struct ResourceKey(String);
 /// Kinds of resource, in the order in which a data plane must apply them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
+    /// What is known of a schema beside its versions.
+    SchemaInfo,
     /// A version of a schema.
     Schema,
     /// A topic.
@@ -78,6 +80,11 @@ impl ResourceKey {
         Self(format!("schemas/{name}/{version}"))
     }
 
+    /// The key of what is known of a schema beside its versions.
+    pub fn schema_info(name: &str) -> Self {
+        Self(format!("schema-infos/{name}"))
+    }
+
     /// A subscription's key.
     pub fn subscription(id: impl fmt::Display) -> Self {
         Self(format!("subscriptions/{id}"))
@@ -98,6 +105,7 @@ impl ResourceKey {
         match self.0.split('/').next() {
             Some("topics") => Some(Kind::Topic),
             Some("schemas") => Some(Kind::Schema),
+            Some("schema-infos") => Some(Kind::SchemaInfo),
             Some("subscriptions") => Some(Kind::Subscription),
             _ => None,
         }

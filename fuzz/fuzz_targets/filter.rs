@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|text: &str| posthorn_domain::filter::fuzz::filters(text));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| posthorn_domain::filter::fuzz::filters(bytes));

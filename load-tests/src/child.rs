@@ -48,7 +48,7 @@ impl Child {
     pub async fn start<S: AsRef<OsStr>>(program: &Path, arguments: &[S], log: &Path) -> Result<Self> {
         let stderr = std::fs::File::create(log).with_context(|| log.display().to_string())?;
         let began = Instant::now();
-        let mut process = command(program)
+        let mut process = Command::new(program)
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -101,17 +101,6 @@ impl Drop for Child {
         drop(self.process.kill());
         drop(self.process.wait());
     }
-}
-
-/// All processes share the same two cores, also on a larger machine, so that results can be compared.
-fn command(program: &Path) -> Command {
-    let more_than_two = std::thread::available_parallelism().is_ok_and(|n| n.get() > 2);
-    if more_than_two && Path::new("/usr/bin/taskset").exists() {
-        let mut command = Command::new("/usr/bin/taskset");
-        command.args(["-c", "0,1"]).arg(program);
-        return command;
-    }
-    Command::new(program)
 }
 
 async fn ready_line(stdout: ChildStdout) -> Result<String> {

@@ -14,6 +14,7 @@
 pub mod child;
 pub mod client;
 pub mod connection;
+pub mod cores;
 pub mod dial;
 pub mod distribution;
 pub mod events;

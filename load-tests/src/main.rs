@@ -10,13 +10,21 @@ use clap::Parser as _;
 use posthorn_load::report::{Machine, Place, Results};
 use posthorn_load::run::{self, Programs};
 use posthorn_load::scenario::{self, Depth, Scenario};
-use posthorn_load::{forwarder, receiver, wall};
+use posthorn_load::{cores, forwarder, receiver, wall};
 
 use args::{Arguments, Command, Run};
 
-#[tokio::main]
-async fn main() -> Result<ExitCode> {
-    match Arguments::parse().command {
+fn main() -> Result<ExitCode> {
+    let command = Arguments::parse().command;
+    if matches!(command, Command::Run(_)) {
+        // Before the runtime starts its threads.
+        cores::share_two()?;
+    }
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(perform(command))
+}
+
+async fn perform(command: Command) -> Result<ExitCode> {
+    match command {
         Command::Run(run) => scenarios(&run).await,
         Command::List { scenarios, full } => list(&scenarios, full),
         Command::Report { scenarios, out } => {
@@ -35,13 +43,15 @@ async fn scenarios(run: &Run) -> Result<ExitCode> {
     let all = scenario::load_all(&run.scenarios, depth)?;
     let chosen = choose(run, depth, &all)?;
     let programs = Programs { own: std::env::current_exe()?, posthorn: posthorn(run.posthorn.as_deref())? };
+    std::fs::create_dir_all(&run.out).with_context(|| run.out.display().to_string())?;
     let (place, machine, began) = (Place::new(&run.out), Machine::read(), wall::micros());
     let mut results = Results::load(&place.data())?;
     let mut failed = Vec::new();
     for mut scenario in chosen {
         let spent = (wall::micros() - began) / 1_000_000;
-        if spent >= run.minutes * 60 {
-            eprintln!("{}: left out, {spent} s are spent", scenario.name);
+        let needs = results.took_last(&scenario.name, depth, scenario.rounds);
+        if spent + needs >= run.minutes * 60 {
+            println!("LEFT OUT {}: {spent} s are spent, and it took {needs} s the last time", scenario.name);
             failed.push(scenario.name);
             continue;
         }
@@ -86,11 +96,12 @@ fn choose(run: &Run, depth: Depth, all: &[Scenario]) -> Result<Vec<Scenario>> {
     run.names.iter().map(named).collect()
 }
 
-/// All scenarios of the folder, and this one if it is from elsewhere.
+/// All scenarios of the folder; this one, also if it is from elsewhere, as it was run.
 fn merged(all: &[Scenario], one: &Scenario) -> Vec<Scenario> {
     let mut list = all.to_vec();
-    if !list.iter().any(|scenario| scenario.name == one.name) {
-        list.push(one.clone());
+    match list.iter_mut().find(|scenario| scenario.name == one.name) {
+        Some(place) => *place = one.clone(),
+        None => list.push(one.clone()),
     }
     list
 }

@@ -5,11 +5,16 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+/// How far the two ways to count CPU time may differ by their grain alone.
+const TWO_TICKS: Duration = Duration::from_millis(20);
+
 /// The use of one process, or of several together, since they started.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// User and system time.
+    /// User and system time, to a clock tick (10 ms).
     pub cpu: Duration,
+    /// The same of the threads that are alive, to the nanosecond.
+    threads: Duration,
     /// Bytes that were to be stored, whether or not they have reached the disk (`write_bytes` in proc(5)).
     pub written: u64,
     /// Context switches of all threads that are alive.
@@ -29,11 +34,14 @@ impl Usage {
         pids.iter().try_fold(Self::default(), |sum, pid| Ok(sum.plus(Self::one(*pid)?)))
     }
 
-    /// What was used since an earlier reading; memory and descriptors as they are now.
+    /// What was used since an earlier reading; memory and descriptors as they are now. The finer of the two CPU times counts, unless
+    /// threads have ended meanwhile and taken theirs with them.
     #[must_use]
     pub fn since(self, earlier: Self) -> Self {
+        let (coarse, fine) = (self.cpu.saturating_sub(earlier.cpu), self.threads.saturating_sub(earlier.threads));
         Self {
-            cpu: self.cpu.saturating_sub(earlier.cpu),
+            cpu: if coarse.abs_diff(fine) <= TWO_TICKS { fine } else { coarse },
+            threads: fine,
             written: self.written.saturating_sub(earlier.written),
             switches: self.switches.saturating_sub(earlier.switches),
             ..self
@@ -44,6 +52,7 @@ impl Usage {
         let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).with_context(|| format!("/proc/{pid}/{file}"));
         Ok(Self {
             cpu: cpu(&read("stat")?)?,
+            threads: threads(pid),
             // Of another user's process this is not readable; then it counts as nothing.
             written: read("io").ok().and_then(|io| field(&io, "write_bytes:")).unwrap_or_default(),
             switches: switches(pid),
@@ -55,6 +64,7 @@ impl Usage {
     fn plus(self, other: Self) -> Self {
         Self {
             cpu: self.cpu + other.cpu,
+            threads: self.threads + other.threads,
             written: self.written + other.written,
             switches: self.switches + other.switches,
             resident: self.resident + other.resident,
@@ -78,6 +88,13 @@ fn cpu(stat: &str) -> Result<Duration> {
     let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
     let ticks = |n: usize| fields.get(n - 3).and_then(|f| f.parse::<u64>().ok()).context("/proc/PID/stat");
     Ok(Duration::from_micros((ticks(14)? + ticks(15)?) * 1_000_000 / rustix::param::clock_ticks_per_second()))
+}
+
+/// The first field of `schedstat` (nanoseconds on a CPU), over all threads; nothing where the kernel does not count.
+fn threads(pid: u32) -> Duration {
+    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return Duration::ZERO };
+    let texts = tasks.flatten().filter_map(|task| fs::read_to_string(task.path().join("schedstat")).ok());
+    Duration::from_nanos(texts.filter_map(|text| text.split(' ').next()?.parse::<u64>().ok()).sum())
 }
 
 fn switches(pid: u32) -> u64 {
@@ -110,6 +127,15 @@ mod tests {
         assert!(used.resident > 1 << 20 && used.descriptors > 2, "{used:?}");
         assert!(Usage::of(&[pid, pid]).unwrap().resident > used.resident);
         assert!(Usage::of(&[u32::MAX]).is_err());
+        assert_eq!(threads(u32::MAX), Duration::ZERO);
+    }
+
+    #[test]
+    fn the_finer_cpu_time_counts_unless_threads_have_ended() {
+        let usage = |cpu, threads| Usage { cpu: Duration::from_micros(cpu), threads: Duration::from_micros(threads), ..Usage::default() };
+        let since = |now: Usage, then| now.since(then).cpu.as_micros();
+        assert_eq!(since(usage(1_100_000, 1_093_000), usage(1_000_000, 1_002_000)), 91_000);
+        assert_eq!(since(usage(1_100_000, 700_000), usage(1_000_000, 1_000_000)), 100_000);
     }
 
     #[test]

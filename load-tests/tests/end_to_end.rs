@@ -92,7 +92,7 @@ fn run(own: &Path, scenario: &Path, folder: &Path) -> Result<()> {
 
 fn page(folder: &Path) -> Result<()> {
     let page = std::fs::read_to_string(folder.join("RESULTS.md"))?;
-    assert!(page.contains("| 1 | against | ≤ 100,000 |") && page.contains("| met | small, 1 rounds"), "{page}");
+    assert!(page.contains("| 1 | against | ≤ 100,000 |") && page.contains("| met | small, 1 × quick"), "{page}");
     assert!(page.contains("| posthorn/load |") && !page.contains("FAILED"), "{page}");
     for name in ["small-1-latency.svg", "small-2-arrivals.svg"] {
         assert!(page.contains(name), "{page}");

@@ -54,6 +54,14 @@ fn the_lock_file_keeps_to_the_bans() -> Result<()> {
     Ok(())
 }
 
+/// The other engine stays out of what is shipped.
+#[test]
+fn cel_meets_tests_only() -> Result<()> {
+    let manifest: toml::Table = read("domain/Cargo.toml")?;
+    assert!(!manifest["dependencies"].as_table().context("dependencies")?.contains_key("cel"));
+    Ok(())
+}
+
 #[test]
 fn a_banned_crate_is_found_but_not_behind_its_wrapper() -> Result<()> {
     let rules: Rules = toml::from_str(

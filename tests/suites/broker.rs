@@ -15,6 +15,8 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 use tonic::{Code, Request};
 
+use crate::kit::metric;
+
 fn event(id: &str, attributes: &[(&str, Attr)], data: Option<Data>) -> PublishRequest {
     let attribute = |(name, attr): &(&str, Attr)| ((*name).to_owned(), CloudEventAttributeValue { attr: Some(attr.clone()) });
     let event = CloudEvent {
@@ -58,7 +60,7 @@ async fn every_kind_of_attribute_and_data_arrives() -> Result<()> {
     let json = ("datacontenttype", Attr::CeString("application/json".into()));
     let key = ("partitionkey", Attr::CeString("k".into()));
     broker.handle_incoming_event(event("attributes", &attributes, None)).await?;
-    broker.handle_incoming_event(event("proto", &[key.clone()], Some(Data::ProtoData(any)))).await?;
+    broker.handle_incoming_event(event("proto", std::slice::from_ref(&key), Some(Data::ProtoData(any)))).await?;
     broker.handle_incoming_event(event("json text", &[key.clone(), json.clone()], Some(Data::TextData("{ }".into())))).await?;
     broker.handle_incoming_event(event("binary", &[key], Some(Data::BinaryData(Bytes::from_static(b"\x00\xff"))))).await?;
     let got = world.receiver.wait_for("/hook", 4, SOON).await?;
@@ -106,6 +108,33 @@ async fn a_stream_answers_in_order() -> Result<()> {
     Ok(())
 }
 
+/// A client that takes no answers is not read from without end; once it takes them, all come.
+#[tokio::test]
+async fn a_stream_is_read_no_faster_than_its_answers_are_taken() -> Result<()> {
+    const MANY: usize = 300_000;
+    let (world, _) = world().await?;
+    let channel =
+        tonic::transport::Endpoint::from_shared(world.posthorn.broker_url())?.initial_stream_window_size(65_535).connect().await?;
+    let (requests, receiver) = tokio::sync::mpsc::channel(1);
+    let call = tokio_stream::wrappers::ReceiverStream::new(receiver);
+    let mut answers = EventBrokerClient::new(channel).publish_stream(call).await?.into_inner();
+    // The event is refused, so that nothing but the answer is made of it.
+    let refused = || PublishRequest { topic: "nowhere".into(), ..event("1", &[], None) };
+    let mut sent = 0;
+    while sent < MANY && tokio::time::timeout(Duration::from_secs(3), requests.reserve()).await.is_ok() {
+        requests.send(refused()).await?;
+        sent += 1;
+    }
+    ensure!(sent < MANY, "all {MANY} requests were read although no answer was taken");
+    drop(requests);
+    let mut answered = 0;
+    while answers.message().await?.is_some() {
+        answered += 1;
+    }
+    ensure!(answered == sent, "{answered} answers to {sent} requests");
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_stream_ends_at_its_deadline() -> Result<()> {
     let (_world, mut broker) = world().await?;
@@ -132,11 +161,11 @@ async fn the_bytes_in_flight_are_shared_with_http() -> Result<()> {
     let mut slow = tokio::net::TcpStream::connect(world.data.address()).await?;
     slow.write_all(b"POST /v1/topics/orders/events HTTP/1.1\r\nhost: a\r\nce-id: 0\r\nce-source: /s\r\nce-type: t\r\nce-specversion: 1.0\r\ncontent-length: 60000\r\n\r\n")
         .await?;
-    let refused = posthorn_tests::eventually("the budget is used up", SOON, || {
-        let mut broker = broker.clone();
-        async move { broker.handle_incoming_event(big("2")).await.err() }
+    posthorn_tests::eventually("HTTP holds its part", SOON, || async {
+        metric(&world.posthorn, "posthorn_ingest_in_flight_bytes").await.ok().filter(|bytes| *bytes >= 60_000.0)
     })
     .await?;
+    let refused = broker.handle_incoming_event(big("2")).await.err().context("the budget is used up")?;
     ensure!(refused.code() == Code::ResourceExhausted && refused.metadata().contains_key("retry-after"), "{refused:?}");
     let batch = PublishBatchRequest { requests: vec![event("3", &[], None), big("4")] };
     let results = broker.publish_batch(batch).await?.into_inner().results;

@@ -141,6 +141,11 @@ async fn publish_sends_lines_and_tail_shows_them() -> Result<()> {
     ensure!(events.iter().map(data).collect::<Vec<_>>() == [1, 2, 3, 4, 5], "{events:?}");
     let table = shell.ends(0, "tail orders --from earliest --limit 5", "").await?;
     ensure!(table.stdout.contains("own"), "{table:?}");
+    let words = ["tail", "orders", "--from", "earliest", "--limit", "1", "-o", "json", "--filter", "type = 't' AND id LIKE 'o%'"];
+    let filtered = shell.run(&words, "").await?;
+    ensure!(filtered.code == Some(0) && serde_json::from_str::<Value>(&filtered.stdout)?["id"] == "own", "{filtered:?}");
+    let refused = shell.run(&["tail", "orders", "--filter", "type ="], "").await?;
+    ensure!(refused.code == Some(1) && refused.stderr.contains("line 1"), "{refused:?}");
     // Sent again, it is no failure; a refused line is, and says which.
     let done = shell.run(&["publish", "orders", file.to_str().context("a path")?], "").await?;
     ensure!(done.code == Some(0), "{done:?}");

@@ -49,7 +49,7 @@ async fn a_check_gives_value_type_and_error() -> Result<()> {
         (json!({"sql": "amount + 1"}), json!(13), "integer", Value::Null, false),
         (json!({"sql": "CONCAT(name, '!')"}), json!("acme!"), "string", Value::Null, false),
         (json!({"sql": "amount / 0"}), json!(0), "integer", json!("math"), false),
-        (json!({"sql": "name + 1"}), json!(1), "integer", json!("cast"), false),
+        (json!({"sql": "INT(name)"}), json!(0), "integer", json!("cast"), false),
         (json!({"sql": "nothing = 'x'"}), json!(false), "boolean", json!("missing_attribute"), false),
         (json!({"sql": "NOPE(1)"}), json!(false), "boolean", json!("missing_function"), false),
         (json!({"sql": "LEFT(name, -1)"}), json!("acme"), "string", json!("function_evaluation"), false),
@@ -84,7 +84,8 @@ async fn what_is_no_filter_is_an_answer_and_what_is_no_question_a_problem() -> R
     for (body, named) in [
         (json!({}), "filter"),
         (json!({"filter": {"sql": "TRUE"}, "evnt": {}}), "evnt"),
-        (json!({"filter": {"sql": "TRUE"}, "event": {"id": "1"}}), "source"),
+        (json!({"filter": {"sql": "TRUE"}, "event": {"id": "1"}}), "specversion"),
+        (json!({"filter": {"sql": "TRUE"}, "event": {"specversion": "1.0", "id": "1", "type": "t"}}), "source"),
         (json!({"filter": {"sql": "TRUE"}, "direction": "up"}), "direction"),
     ] {
         let refused = world.control.post("/v1/filters/check", &body).await?;

@@ -6,9 +6,10 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 /// A target, the source file of its entry, the entry, and its corpus, which a plain test of that crate runs with mutations.
-const TARGETS: [(&str, &str, &str, &str); 3] = [
+const TARGETS: [(&str, &str, &str, &str); 4] = [
     ("decode", "domain/src/cloudevents/fuzz.rs", "fuzz_decode", "domain/fuzz-corpus/cloudevents"),
     ("tape", "domain/src/json/fuzz.rs", "tape_against_serde", "domain/fuzz-corpus/json"),
+    ("filter", "domain/src/filter/fuzz.rs", "filters", "domain/fuzz-corpus/filters"),
     ("frame", "storage/src/log/segments/fuzz.rs", "frame", "storage/fuzz-corpus/frames"),
 ];
 

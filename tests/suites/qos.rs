@@ -3,6 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use posthorn_proto::admin::operations_client::OperationsClient;
+use posthorn_proto::admin::topics_client::TopicsClient;
+use posthorn_proto::admin::{RetryDeadLettersRequest, Setting, TopicQosRequest};
 use posthorn_proto::broker::PublishRequest;
 use posthorn_proto::broker::event_broker_client::EventBrokerClient;
 use posthorn_proto::cloudevents::CloudEvent;
@@ -239,5 +242,37 @@ async fn what_cannot_be_delivered_is_dropped_or_kept_and_counted() -> Result<()>
         ensure!(text.lines().any(|metric| metric == line), "{line} is not in {text}");
     }
     ensure!(metric(&world.posthorn, "posthorn_ingest_events_total").await? >= 2.0);
+    Ok(())
+}
+
+/// The control plane's gRPC says the same as its REST, and the command line shows it.
+#[tokio::test]
+async fn the_same_over_grpc_and_on_the_command_line() -> Result<()> {
+    let world = World::start().await?;
+    world.schema_version("order", json!({"schema": false, "ttl": "1h"})).await?;
+    world.topic("orders", json!({"max_hops": 2, "on_refusal": "dead_letter"})).await?;
+    let url = world.posthorn.url_of_control();
+    let asked = TopicQosRequest { name: "orders".into(), schemas: Some("order".into()), ..TopicQosRequest::default() };
+    let shown = TopicsClient::connect(url.clone()).await?.get_topic_qos(asked).await?.into_inner();
+    let setting = |value: &str, from: &str| Some(Setting { value: value.into(), from: from.into() });
+    ensure!(shown.schemas == ["order:1"] && shown.ttl == setting("\"1h\"", "schema order:1"), "{shown:?}");
+    ensure!(shown.max_hops == setting("2", "topic") && shown.durability == setting("\"sync\"", "default"), "{shown:?}");
+    let event = json!({"specversion": "1.0", "id": "1", "source": "/s", "type": "t", "topic": "orders", "schemas": "order", "data": 1});
+    ensure!(world.data.publish(&event).await?.expect(202)?["status"] == "dead_lettered");
+    let mut operations = OperationsClient::connect(url.clone()).await?;
+    let with = |list: &str| RetryDeadLettersRequest { validate_with: Some(list.into()), ..RetryDeadLettersRequest::default() };
+    let done = operations.retry_dead_letters(with("order:1")).await?.into_inner();
+    ensure!((done.retried, done.refused, done.errors) == (0, 1, 1) && done.examples[0].errors[0].contains("order:1"), "{done:?}");
+    world.schema("order", json!({"type": "integer"})).await?;
+    let environment = [("POSTHORN_CONTROL_URL", url.as_str())];
+    let run = async |line: &str| {
+        let words: Vec<&str> = line.split(' ').chain(["-o", "json"]).collect();
+        let done = posthorn_tests::cli::run(&words, &environment, "").await?;
+        serde_json::from_str::<Value>(&done.stdout).with_context(|| format!("{done:?}"))
+    };
+    let qos = run("topic qos orders --schemas order:2").await?;
+    ensure!(qos["ttl"] == json!({"value": null, "from": "default"}), "{qos}");
+    let done = run("dead-letter retry --topic orders --validate-with order:2").await?;
+    ensure!(done["retried"] == 1, "{done}");
     Ok(())
 }

@@ -10,14 +10,14 @@ use serde_json::Value;
 use super::{Api, merge};
 
 impl Api {
-    /// `document` is `{"topic", "event"}`, and `direction` where it is not incoming. Every data plane has the same table, so one
+    /// `document` is `{"topic", "event"}`, and `direction` where it is not the nodes' default. Every data plane has the same table, so one
     /// answers; `all` lists also subscriptions whose topic cannot match.
     pub(crate) async fn explain(&self, document: &Value, all: bool) -> Result<Value, Problem> {
         let mut faults = Faults::default();
         let mut fields = Fields::of(document, "", &mut faults);
         let topic: Option<String> = fields.need("topic", &mut faults);
         let event: Option<Value> = fields.need("event", &mut faults);
-        let direction = fields.or("direction", Direction::Incoming, &mut faults);
+        let direction: Option<Direction> = fields.get("direction", &mut faults);
         fields.done(&mut faults);
         let (topic, event) = faults.result("the question", topic.zip(event))?;
         decode_structured(&event.to_string().into())?;

@@ -6,7 +6,9 @@ use posthorn_domain::event::{DataKind, Event};
 use posthorn_domain::fields::{Faults, Fields};
 use posthorn_domain::filter::{Evaluation, Filter, View};
 use posthorn_domain::json::Parser;
+use posthorn_domain::names::SchemaName;
 use posthorn_domain::problem::{Code, Problem};
+use posthorn_domain::resource::SchemaSpec;
 use serde_json::{Map, Value, json};
 
 use super::{Api, to_value};
@@ -36,12 +38,26 @@ impl Api {
         }
     }
 
+    /// Whether filters read what this version of a schema no longer names. Looks at every subscription; off the async threads.
+    ///
+    /// # Errors
+    /// `filter-references`.
+    pub(super) async fn check_references(&self, name: &SchemaName, spec: &SchemaSpec) -> Result<(), Problem> {
+        let (publisher, name, spec) = (self.publisher.clone(), name.clone(), spec.clone());
+        let checked = tokio::task::spawn_blocking(move || publisher.registry.read().check_references(&name, &spec));
+        checked.await.map_err(|_| Problem::new(Code::Internal, "the check of filters stopped"))?
+    }
+
     fn checked(&self, filter: Filter, event: Option<&Event>, topic: Option<&str>, direction: Direction) -> Result<Value, Problem> {
         let mut answer = Map::new();
         answer.insert("valid".into(), true.into());
         let tried = event.map(|event| tried(&filter, event, topic, direction)).transpose()?;
         let (value, kind, error, matches) = match tried {
-            Some((evaluation, matches)) => (evaluation.value.clone(), json!(evaluation.ty), evaluation.error_json(), json!(matches)),
+            Some((evaluation, matches)) => {
+                // One word for the same thing in all dialects.
+                let kind = if evaluation.ty == "bool" { "boolean" } else { evaluation.ty };
+                (evaluation.value.clone(), json!(kind), evaluation.error_json(), json!(matches))
+            }
             None => Default::default(),
         };
         for (member, value) in [("value", value), ("type", kind), ("error", error), ("matches", matches)] {

@@ -2,11 +2,14 @@
 //! translate.
 
 mod asked;
+mod compile;
 mod explain;
 mod filters;
+mod fit;
 mod merge;
 mod page;
 mod qos;
+mod sample;
 mod schemas;
 mod subscriptions;
 mod topics;
@@ -27,10 +30,11 @@ use crate::publish::Publisher;
 use crate::registry::{Change, Command, Entry, Outcome, Shown};
 use crate::store::Store;
 pub(crate) use asked::{DEAD_LETTER_PARAMETERS, DELIVERY_PARAMETERS};
+use compile::Compiler;
+use fit::Judges;
 pub(crate) use page::Page;
 pub(crate) use qos::{TOPIC_QOS_PARAMETERS, TopicQos};
 pub(crate) use schemas::AddOptions;
-use schemas::Compiler;
 
 /// What all doors share.
 pub(crate) struct Api {
@@ -41,6 +45,7 @@ pub(crate) struct Api {
     guard: Guard,
     clock: Clock,
     compiler: Compiler,
+    judges: Judges,
     defaults: Defaults,
 }
 
@@ -55,9 +60,29 @@ pub(crate) struct Answer {
     pub(crate) outcome: Outcome,
 }
 
+impl Answer {
+    /// What was read at a revision.
+    pub(crate) fn read(body: Value, revision: u64) -> Self {
+        Self { body, revision: Some(revision), outcome: Outcome::Unchanged }
+    }
+}
+
 impl Api {
+    /// The revision that reads see now or a later one.
+    pub(crate) fn revision(&self) -> u64 {
+        self.publisher.registry.read().revision()
+    }
+
     pub(crate) fn new(publisher: Arc<Publisher>, store: Store, guard: Guard, clock: Clock, defaults: Defaults) -> Self {
-        Self { publisher, store: Arc::new(Mutex::new(store)), guard, clock, compiler: Compiler::default(), defaults }
+        Self {
+            publisher,
+            store: Arc::new(Mutex::new(store)),
+            guard,
+            clock,
+            compiler: Compiler::default(),
+            judges: Judges::default(),
+            defaults,
+        }
     }
 
     /// Plans the command, writes the change to the disk, then puts it in force.

@@ -1,25 +1,19 @@
-//! Schemas: compiled before they are taken, and tried on stored events when that is asked for.
+//! Schemas: compiled and compared before they are taken, and tried on stored events when that is asked for.
 
 use std::sync::Arc;
 
-use moka::sync::Cache;
-use posthorn_domain::json::Parser;
-use posthorn_domain::names::SchemaName;
-use posthorn_domain::node::Question;
-use posthorn_domain::problem::{Code, Fault, Problem};
-use posthorn_domain::resource::{Compatibility, SchemaSpec, SchemaVersion};
-use posthorn_domain::schema::CompiledSchema;
+use posthorn_domain::names::{SchemaName, SchemaRef};
+use posthorn_domain::problem::{Code, Problem};
+use posthorn_domain::resource::{Compatibility, SchemaSpec, SchemaVersion, parse_deprecation};
 use serde_json::{Value, json};
 
-use super::{Answer, Api, Page, missing, name, to_value};
-use crate::registry::{Command, Entry, Outcome, Precondition};
+use super::compile::Source;
+use super::{Answer, Api, Page, fit, missing, name, to_value};
+use crate::compat::{Verdict, Version};
+use crate::registry::{Basis, Command, Entry, Outcome, Precondition};
 
-/// Compiled schemas that are kept, for a check that is followed by the real thing.
-const COMPILED: u64 = 64;
-/// Most stored events that a check looks at.
-const MAX_SAMPLE: u32 = 10_000;
-/// Invalid events that a check shows.
-const EXAMPLES: usize = 10;
+/// Another version may come in between so often before it is given up.
+const TRIES: usize = 5;
 
 /// How a version is added.
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,92 +22,98 @@ pub(crate) struct AddOptions {
     pub(crate) dry_run: bool,
     /// Try that many stored events too.
     pub(crate) sample: Option<u32>,
+    /// Take it although its compatibility cannot be decided.
+    pub(crate) override_undecided: bool,
+    /// The mode to check by instead of the schema's own; for a dry run.
+    pub(crate) mode: Option<Compatibility>,
     /// Also when filters read what it no longer names.
     pub(crate) force: bool,
 }
 
-type Compiled = Result<Arc<CompiledSchema>, Arc<Vec<Fault>>>;
-
-/// Compiles each content once.
-pub(super) struct Compiler(Cache<[u8; 32], Compiled>);
-
-impl Default for Compiler {
-    fn default() -> Self {
-        Self(Cache::new(COMPILED))
-    }
-}
-
-impl Compiler {
-    /// Takes up to some hundred milliseconds; off the async threads.
-    async fn compile(&self, name: &SchemaName, spec: &SchemaSpec) -> Result<Arc<CompiledSchema>, Problem> {
-        let text = spec.schema.to_string();
-        let mut content = ring::digest::Context::new(&ring::digest::SHA256);
-        content.update(&[u8::from(spec.assert_formats)]);
-        content.update(text.as_bytes());
-        let key: [u8; 32] = content.finish().as_ref().try_into().expect("SHA-256 has 32 bytes");
-        let (cache, name, schema, formats) = (self.0.clone(), name.clone(), spec.schema.clone(), spec.assert_formats);
-        let compiled = tokio::task::spawn_blocking(move || {
-            cache.get_with(key, || CompiledSchema::compile(name, 0, &schema, formats).map(Arc::new).map_err(Arc::new))
-        });
-        match compiled.await {
-            Ok(compiled) => compiled.map_err(|faults| refused(&faults)),
-            Err(error) => {
-                tracing::error!(%error, "the schema compiler stopped");
-                Err(Problem::new(Code::InvalidResource, "the schema cannot be compiled"))
-            }
-        }
-    }
-}
-
-/// The compiler's pointers start at the schema; the caller's document has it under `schema`.
-fn refused(faults: &[Fault]) -> Problem {
-    let moved = |fault: &Fault| Fault { pointer: format!("#/schema{}", fault.pointer.trim_start_matches('#')), ..fault.clone() };
-    let faults: Vec<Fault> = faults.iter().map(moved).collect();
-    let detail = match faults.as_slice() {
-        [only] => format!("the schema: {} ({})", only.detail, only.pointer),
-        many => format!("the schema has {} faults, listed in `errors`", many.len()),
-    };
-    Problem::new(Code::InvalidResource, detail).with_errors(faults)
+/// A version that could be added.
+struct Checked {
+    basis: Basis,
+    verdict: Verdict,
+    new: Arc<Version>,
 }
 
 impl Api {
     pub(crate) async fn add_version(&self, schema: &str, document: &Value, options: AddOptions) -> Result<Answer, Problem> {
         let name = name("schema", schema)?;
         let spec = SchemaSpec::parse(document)?;
-        let compiled = self.compiler.compile(&name, &spec).await?;
-        if !options.force {
-            self.publisher.registry.read().check_references(&name, &spec)?;
+        for _ in 0..TRIES {
+            let checked = self.check(&name, &spec, &options).await?;
+            let refused = fit::refused(&checked.verdict).filter(|_| !options.dry_run);
+            let overridden = options.override_undecided && matches!(checked.verdict, Verdict::Undecided(_));
+            if let Some(problem) = refused.filter(|_| !overridden) {
+                return Err(problem);
+            }
+            if !options.force {
+                self.check_references(&name, &spec).await?;
+            }
+            let sample = match options.sample {
+                Some(count) => self.sample(&name, &checked.new.compiled, count).await?,
+                None => Value::Null,
+            };
+            if options.dry_run {
+                return Ok(dry(&checked.verdict, sample));
+            }
+            let command = Command::AddVersion { name: name.clone(), spec: spec.clone(), basis: checked.basis };
+            let mut answer = self.write_one(command).await?;
+            if answer.outcome == Outcome::Stale {
+                continue;
+            }
+            if !sample.is_null() {
+                answer.body["sample"] = sample;
+            }
+            let warnings = fit::warnings(&checked.verdict);
+            if answer.outcome == Outcome::Created && !warnings.is_empty() {
+                answer.body["warnings"] = json!(warnings);
+            }
+            return Ok(answer);
         }
-        let sample = match options.sample {
-            Some(count) => self.sample(&name, &compiled, count.min(MAX_SAMPLE)).await?,
-            None => Value::Null,
-        };
-        if options.dry_run {
-            let body = json!({"compatible": true, "counterexample": null, "sample": sample});
-            return Ok(Answer { body, revision: None, outcome: Outcome::Unchanged });
-        }
-        let mut answer = self.write_one(Command::AddVersion { name, spec }).await?;
-        if !sample.is_null() {
-            answer.body["sample"] = sample;
-        }
-        Ok(answer)
+        Err(Problem::new(Code::Unavailable, "other versions of this schema are being added all the time; add it again").with_retry_after(1))
     }
 
-    /// Tries the schema on stored events of the topics that use it.
-    async fn sample(&self, name: &SchemaName, compiled: &Arc<CompiledSchema>, count: u32) -> Result<Value, Problem> {
-        let topics = self.publisher.registry.read().topics_with_schema(name);
-        let mut stored = Vec::new();
-        for topic in topics {
-            let left = count - u32::try_from(stored.len()).unwrap_or(count).min(count);
-            if left == 0 {
-                break;
-            }
-            let question = Question::Sample { topic: topic.to_string(), limit: left };
-            stored.extend(self.sampled(&question).await?.into_iter().take(left as usize));
+    /// Compiles the version and compares it with the earlier ones. A content that is there already fits.
+    async fn check(&self, name: &SchemaName, spec: &SchemaSpec, options: &AddOptions) -> Result<Checked, Problem> {
+        let (known, earlier, mut basis) = {
+            let registry = self.publisher.registry.read();
+            let earlier: Vec<Arc<SchemaVersion>> = registry.versions_of(name).rev().cloned().collect();
+            let latest = earlier.first().map(|version| version.version);
+            let basis = Basis { latest, compatibility: registry.compatibility(name), ..Basis::default() };
+            (registry.same_version(name, spec).cloned(), earlier, basis)
+        };
+        if let Some(known) = known {
+            let new = Arc::new(self.compiler.compile(self.source(&known)).await?);
+            return Ok(Checked { basis, verdict: Verdict::Fits { assumed: Default::default() }, new });
         }
-        let (compiled, label) = (compiled.clone(), name.to_string());
-        let checked = tokio::task::spawn_blocking(move || report(&compiled, &label, &stored));
-        checked.await.map_err(|_| Problem::new(Code::Internal, "the check of stored events stopped"))
+        basis.references = self.pinned(spec)?;
+        let source = Source {
+            label: format!("{name} (new)"),
+            reference: SchemaRef { name: name.clone(), version: 0 },
+            spec: spec.clone(),
+            references: basis.references.clone(),
+            needed: self.needed(&basis.references),
+        };
+        let new = Arc::new(self.compiler.compile(source).await?);
+        let mode = options.mode.unwrap_or(basis.compatibility);
+        let verdict = self.judges.judge(mode, new.clone(), self.compiled(mode, &earlier).await?).await;
+        Ok(Checked { basis, verdict, new })
+    }
+
+    /// The earlier versions that count in this mode, the latest first.
+    async fn compiled(&self, mode: Compatibility, earlier: &[Arc<SchemaVersion>]) -> Result<Vec<Version>, Problem> {
+        let count = match mode {
+            Compatibility::None => 0,
+            mode if mode.is_transitive() => earlier.len(),
+            _ => 1,
+        };
+        let mut versions = Vec::new();
+        for version in earlier.iter().take(count) {
+            versions.push(self.compiler.compile(self.source(version)).await?);
+        }
+        Ok(versions)
     }
 
     pub(crate) async fn put_schema(&self, schema: &str, document: &Value, when: Precondition) -> Result<Answer, Problem> {
@@ -159,6 +159,22 @@ impl Api {
         Ok(self.shown(&Entry::Version(found)))
     }
 
+    /// Says that a version should not be used any more, or takes that back.
+    pub(crate) async fn put_version(&self, schema: &str, version: &str, document: &Value, when: Precondition) -> Result<Answer, Problem> {
+        let not_there = || missing("schema version", &format!("{schema}:{version}"));
+        let name: SchemaName = schema.parse().map_err(|_| not_there())?;
+        let version: u32 = version.parse().map_err(|_| not_there())?;
+        let stored = self.publisher.registry.read().version(&name, version).cloned().ok_or_else(not_there)?;
+        let message = parse_deprecation(document, &stored.spec)?;
+        self.write_one(Command::Deprecate { name, version, message, when }).await
+    }
+
+    /// Deletes a schema with all its versions.
+    pub(crate) async fn delete_schema(&self, schema: &str, when: Precondition) -> Result<(), Problem> {
+        let name = schema.parse().map_err(|_| missing("schema", schema))?;
+        self.write(Command::DeleteSchema { name, when }).await.map(drop)
+    }
+
     pub(crate) async fn delete_version(&self, schema: &str, version: &str, when: Precondition) -> Result<(), Problem> {
         let not_there = || missing("schema version", &format!("{schema}:{version}"));
         let name = schema.parse().map_err(|_| not_there())?;
@@ -167,17 +183,12 @@ impl Api {
     }
 }
 
-fn report(compiled: &CompiledSchema, label: &str, stored: &[Value]) -> Value {
-    let mut parser = Parser::new();
-    let (mut invalid, mut examples) = (0_usize, Vec::new());
-    for data in stored {
-        let errors = parser.parse(data.to_string().as_bytes(), |doc| compiled.errors(doc, label)).unwrap_or_default();
-        if !errors.is_empty() {
-            invalid += 1;
-            if examples.len() < EXAMPLES {
-                examples.push(json!({"data": data, "errors": errors}));
-            }
-        }
+fn dry(verdict: &Verdict, sample: Value) -> Answer {
+    let mut body = fit::report(verdict);
+    body["sample"] = sample;
+    let warnings = fit::warnings(verdict);
+    if !warnings.is_empty() {
+        body["warnings"] = json!(warnings);
     }
-    json!({"checked": stored.len(), "invalid": invalid, "examples": examples})
+    Answer { body, revision: None, outcome: Outcome::Unchanged }
 }

@@ -39,6 +39,7 @@ pub(super) fn version_document(version: &admin::SchemaVersion) -> Result<Value, 
     let mut written = document(version);
     written["schema"] = embedded(&version.schema, "/schema", &mut faults);
     refuse(faults, "the schema")?;
+    remove(&mut written, "warnings");
     Ok(written)
 }
 

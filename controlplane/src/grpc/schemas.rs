@@ -1,10 +1,12 @@
 //! `posthorn.admin.v1.Schemas`.
 
 use posthorn_domain::problem::Problem;
+use posthorn_domain::resource::UnknownMode;
 use posthorn_proto::admin::schemas_server::Schemas;
 use posthorn_proto::admin::{
-    AddSchemaVersionRequest, ListRequest, ListSchemaVersionsRequest, ListSchemaVersionsResponse, ListSchemasResponse, NameRequest,
-    PutSchemaRequest, SchemaCheck, SchemaInfo, SchemaVersion, SchemaVersionRequest,
+    AddSchemaVersionRequest, DeleteSchemaRequest, DeprecateSchemaVersionRequest, ListRequest, ListSchemaVersionsRequest,
+    ListSchemaVersionsResponse, ListSchemasResponse, NameRequest, PutSchemaRequest, SchemaCheck, SchemaInfo, SchemaVersion,
+    SchemaVersionRequest,
 };
 use serde_json::{Value, json};
 use tonic::{Request, Response, Status};
@@ -16,7 +18,10 @@ impl Door {
     async fn add(&self, request: AddSchemaVersionRequest, dry_run: bool) -> Result<Value, Status> {
         let version = request.version.unwrap_or_default();
         let document = convert::version_document(&version)?;
-        let options = AddOptions { dry_run, sample: request.sample, force: request.force };
+        let mode = request.compatibility.filter(|_| dry_run).map(|mode| mode.parse()).transpose();
+        let mode = mode.map_err(|error: UnknownMode| Status::invalid_argument(error.to_string()))?;
+        let options =
+            AddOptions { dry_run, sample: request.sample, override_undecided: request.override_undecided, mode, force: request.force };
         self.api.add_version(&version.name, &document, options).await.map(|answer| answer.body).map_err(|problem| status::of(&problem))
     }
 }
@@ -72,6 +77,19 @@ impl Schemas for Door {
         let listed = page(request.limit, &request.page_token).and_then(|page| self.api.versions(&request.name, &page));
         let (items, next_page_token) = convert::items(listed.map_err(|problem| status::of(&problem))?, convert::version_message)?;
         Ok(Response::new(ListSchemaVersionsResponse { items, next_page_token }))
+    }
+
+    async fn deprecate_schema_version(&self, request: Request<DeprecateSchemaVersionRequest>) -> Result<Response<SchemaVersion>, Status> {
+        let DeprecateSchemaVersionRequest { name, version, deprecated, if_match } = request.into_inner();
+        let document = json!({"deprecated": deprecated});
+        let written = self.api.put_version(&name, &version.to_string(), &document, precondition(if_match)).await;
+        Ok(Response::new(convert::version_message(body(written)?)?))
+    }
+
+    async fn delete_schema(&self, request: Request<DeleteSchemaRequest>) -> Result<Response<()>, Status> {
+        let DeleteSchemaRequest { name, if_match } = request.into_inner();
+        let deleted = self.api.delete_schema(&name, precondition(if_match)).await;
+        deleted.map(Response::new).map_err(|problem| status::of(&problem))
     }
 
     async fn delete_schema_version(&self, request: Request<SchemaVersionRequest>) -> Result<Response<()>, Status> {

@@ -2,6 +2,7 @@
 
 mod filters;
 mod routes;
+mod schemas;
 
 use std::sync::LazyLock;
 
@@ -47,7 +48,7 @@ pub(crate) fn document() -> Bytes {
 
 /// Every route. `crate::rest::router` serves them; a test holds the two together.
 fn all() -> impl Iterator<Item = &'static Route> {
-    routes::ROUTES.iter().chain(filters::ROUTES)
+    routes::ROUTES.iter().chain(schemas::ROUTES).chain(filters::ROUTES)
 }
 
 fn build() -> Value {

@@ -35,7 +35,7 @@ pub(super) type Query = [(&'static str, &'static str, &'static str)];
 
 const LIMIT: (&str, &str, &str) = ("limit", "integer", "How many items at most, 1 to 1000; 100 when absent.");
 const TOKEN: (&str, &str, &str) = ("page_token", "string", "The `next_page_token` of the page before.");
-const PAGE: &Query = &[LIMIT, TOKEN];
+pub(super) const PAGE: &Query = &[LIMIT, TOKEN];
 const SUBSCRIPTION: (&str, &str, &str) = ("subscription", "string", "Of this subscription.");
 const TOPIC: (&str, &str, &str) = ("topic", "string", "On this topic.");
 const REASON: (&str, &str, &str) = ("reason", "string", "With this reason.");
@@ -49,11 +49,6 @@ const DELIVERY_PAGE: &Query = &[
     ("status", "string", "waiting, in_flight, delivered, dead_lettered or dropped."),
     ("event_id", "string", "Of the event with this `id`."),
 ];
-const ADD: &Query = &[
-    ("dry_run", "boolean", "Check only."),
-    ("sample", "integer", "Also try so many stored events of the topics that demand the schema."),
-    ("force", "boolean", "Also when filters read what the version no longer names."),
-];
 const TOPIC_QOS: &Query = &[
     ("schemas", "string", "Schemas that the event names, as its attribute `schemas` lists them."),
     ("durability", "string", "The event's attribute `durability`."),
@@ -65,7 +60,6 @@ const DEAD_FILTER: &str = r#"{"type": "object", "properties": {"topic": {"type":
 const VALIDATE_WITH: &str = r#"{"type": "object", "properties": {"validate_with": {"type": "string"}}, "additionalProperties": false}"#;
 const RETRIED: &str = r#"{"type": "object", "required": ["retried"], "properties": {"retried": {"type": "integer"}}}"#;
 const DELETED: &str = r#"{"type": "object", "required": ["deleted"], "properties": {"deleted": {"type": "integer"}}}"#;
-const COMPATIBILITY: &str = r#"{"type": "object", "required": ["compatibility"], "properties": {"compatibility": {"enum": ["none"]}}}"#;
 const OVERLAP: &str =
     r#"{"type": "object", "properties": {"overlap": {"type": "string", "default": "1d"}}, "additionalProperties": false}"#;
 const REPLAY: &str = r#"{"type": "object", "required": ["from"], "properties": {"from": {"type": "string"}, "to": {"type": ["string", "null"]}}, "additionalProperties": false}"#;
@@ -74,7 +68,7 @@ const REPLAYING: &str =
 const NODES: &str = r##"{"type": "array", "items": {"$ref": "#/components/schemas/NodeView"}}"##;
 const ANY: &str = r#"{"type": "object"}"#;
 
-/// Every route.
+/// Every route but those of schemas.
 pub(super) const ROUTES: &[Route] = &[
     Route {
         method: "get",
@@ -147,93 +141,6 @@ pub(super) const ROUTES: &[Route] = &[
         body_required: false,
         answers: &[answer(200, "Each setting", Some("TopicQos"))],
         problems: &[NotFound, Code::SchemaUnknown, Code::SchemaVersionUnknown],
-    },
-    Route {
-        method: "get",
-        path: "/v1/schemas",
-        id: "listSchemas",
-        summary: "List schemas by name",
-        query: PAGE,
-        conditional: false,
-        body: None,
-        body_required: false,
-        answers: &[answer(200, "A page", Some("[SchemaInfo]"))],
-        problems: &[],
-    },
-    Route {
-        method: "get",
-        path: "/v1/schemas/{name}",
-        id: "getSchema",
-        summary: "Read a schema and which versions it has",
-        query: &[],
-        conditional: false,
-        body: None,
-        body_required: false,
-        answers: &[answer(200, "The schema", Some("SchemaInfo"))],
-        problems: &[NotFound],
-    },
-    Route {
-        method: "put",
-        path: "/v1/schemas/{name}",
-        id: "putSchema",
-        summary: "Set how new versions must fit",
-        query: &[],
-        conditional: true,
-        body: Some(COMPATIBILITY),
-        body_required: true,
-        answers: &[answer(200, "Changed or unchanged", Some("SchemaInfo")), answer(201, "Made", Some("SchemaInfo"))],
-        problems: &[InvalidResource, Unavailable],
-    },
-    Route {
-        method: "get",
-        path: "/v1/schemas/{name}/versions",
-        id: "listSchemaVersions",
-        summary: "List the versions, oldest first",
-        query: PAGE,
-        conditional: false,
-        body: None,
-        body_required: false,
-        answers: &[answer(200, "A page", Some("[SchemaVersion]"))],
-        problems: &[NotFound],
-    },
-    Route {
-        method: "post",
-        path: "/v1/schemas/{name}/versions",
-        id: "addSchemaVersion",
-        summary: "Add a version",
-        query: ADD,
-        conditional: false,
-        body: Some("SchemaSpec"),
-        body_required: true,
-        answers: &[
-            answer(200, "The version that already has this content; with `dry_run` the outcome of the check", Some("SchemaVersion")),
-            answer(201, "Added", Some("SchemaVersion")),
-        ],
-        problems: &[Code::FilterReferences, InvalidResource, Unavailable, NoNode],
-    },
-    Route {
-        method: "get",
-        path: "/v1/schemas/{name}/versions/{version}",
-        id: "getSchemaVersion",
-        summary: "Read a version, by number or as `latest`",
-        query: &[],
-        conditional: false,
-        body: None,
-        body_required: false,
-        answers: &[answer(200, "The version", Some("SchemaVersion"))],
-        problems: &[NotFound],
-    },
-    Route {
-        method: "delete",
-        path: "/v1/schemas/{name}/versions/{version}",
-        id: "deleteSchemaVersion",
-        summary: "Delete a version; its number is not used again",
-        query: &[],
-        conditional: true,
-        body: None,
-        body_required: false,
-        answers: &[answer(204, "Gone", None)],
-        problems: &[NotFound, InUse, Unavailable],
     },
     Route {
         method: "get",

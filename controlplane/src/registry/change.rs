@@ -33,6 +33,8 @@ pub(crate) enum Outcome {
     Changed,
     /// It was so already.
     Unchanged,
+    /// What the command was checked against has changed meanwhile: it is to be checked again.
+    Stale,
     /// Gone.
     Deleted,
 }
@@ -70,13 +72,10 @@ pub(crate) struct Schema {
     pub(crate) compatibility: Compatibility,
     /// The highest number that was ever given; 0 when none was.
     pub(crate) last_version: u32,
+    /// Deleted: nobody sees it, and its numbers stay used.
+    pub(crate) deleted: bool,
     /// Revision and times.
     pub(crate) meta: Meta,
-}
-
-/// The store's key of a [`Schema`]; data planes never see it.
-fn schema_info_key(name: &str) -> ResourceKey {
-    ResourceKey::from_text(format!("schema-infos/{name}"))
 }
 
 impl Entry {
@@ -84,7 +83,7 @@ impl Entry {
     pub(crate) fn key(&self) -> ResourceKey {
         match self {
             Self::Topic(topic) => ResourceKey::topic(&topic.name),
-            Self::Schema(schema) => schema_info_key(&schema.name),
+            Self::Schema(schema) => ResourceKey::schema_info(&schema.name),
             Self::Version(version) => ResourceKey::schema(&version.name, version.version),
             Self::Subscription(subscription) => ResourceKey::subscription(subscription.id),
         }
@@ -113,6 +112,6 @@ impl Change {
 
     /// Whether there is nothing to write.
     pub(crate) fn is_empty(&self) -> bool {
-        matches!(self.outcome, Outcome::Unchanged)
+        matches!(self.outcome, Outcome::Unchanged | Outcome::Stale)
     }
 }

@@ -1,7 +1,7 @@
 //! What can be asked of the registry.
 
 use posthorn_domain::ids::SubscriptionId;
-use posthorn_domain::names::{SchemaName, TopicName};
+use posthorn_domain::names::{References, SchemaName, TopicName};
 use posthorn_domain::problem::{Code, Problem};
 use posthorn_domain::resource::{Compatibility, SchemaSpec, Status, SubscriptionSpec, TopicSpec};
 use posthorn_domain::units::Dur;
@@ -16,11 +16,15 @@ pub(crate) enum Command {
     /// Delete a topic, with `force` also under its subscriptions.
     DeleteTopic { name: TopicName, force: bool, when: Precondition },
     /// Add a version of a schema; its document compiles.
-    AddVersion { name: SchemaName, spec: SchemaSpec },
+    AddVersion { name: SchemaName, spec: SchemaSpec, basis: Basis },
+    /// Say that a version should not be used any more, or take that back.
+    Deprecate { name: SchemaName, version: u32, message: Option<String>, when: Precondition },
     /// Set how versions must fit.
     PutSchema { name: SchemaName, compatibility: Compatibility, when: Precondition },
     /// Delete a version.
     DeleteVersion { name: SchemaName, version: u32, when: Precondition },
+    /// Delete a schema with all its versions.
+    DeleteSchema { name: SchemaName, when: Precondition },
     /// Make a subscription.
     CreateSubscription { id: SubscriptionId, spec: SubscriptionSpec },
     /// Replace what its owner decides.
@@ -33,6 +37,17 @@ pub(crate) enum Command {
     RotateSecret { id: SubscriptionId, overlap: Dur, when: Precondition },
     /// Delete a subscription.
     DeleteSubscription { id: SubscriptionId, when: Precondition },
+}
+
+/// What a new version was checked against.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Basis {
+    /// The newest version then.
+    pub(crate) latest: Option<u32>,
+    /// The mode then.
+    pub(crate) compatibility: Compatibility,
+    /// What its references were settled to.
+    pub(crate) references: References,
 }
 
 /// What must hold of the resource as it is (RFC 9110 §13.1).

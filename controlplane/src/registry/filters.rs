@@ -1,9 +1,9 @@
 //! Filters against the schemas of the topics that they read: whether they can ever hold, and what a new version takes from them.
 
 use posthorn_domain::fields::Faults;
-use posthorn_domain::filter::Filter;
 use posthorn_domain::filter::typecheck::{self, Demand, Finding, Findings};
-use posthorn_domain::names::SchemaName;
+use posthorn_domain::filter::{Filter, TopicPattern};
+use posthorn_domain::names::{SchemaName, TopicName};
 use posthorn_domain::problem::{Code, Fault, Problem};
 use posthorn_domain::resource::{SchemaSpec, Status, Subscription, SubscriptionSpec, Topic};
 use serde_json::{Value, json};
@@ -73,9 +73,12 @@ impl Registry {
     pub(crate) fn check_references(&self, name: &SchemaName, spec: &SchemaSpec) -> Result<(), Problem> {
         let Some(latest) = self.latest_version(name).filter(|_| self.same_version(name, spec).is_none()) else { return Ok(()) };
         let topics = self.topics_with_schema(name);
+        if topics.is_empty() {
+            return Ok(());
+        }
         let mut hit: Vec<Value> = Vec::new();
         let mut count = 0_usize;
-        for subscription in self.subscriptions.values().filter(|subscription| may_read(subscription)) {
+        for subscription in self.subscriptions.values().filter(|subscription| may_read(subscription, &topics)) {
             let Ok(filters) = subscription.spec.compile_filters() else { continue };
             let reached = topics.iter().filter(|topic| filters.iter().all(|filter| filter.admits_topic(topic)));
             let reached: Vec<_> = reached.collect();
@@ -95,9 +98,13 @@ impl Registry {
     }
 }
 
-/// Cheap first: most filters do not look at data.
-fn may_read(subscription: &Subscription) -> bool {
-    subscription.spec.status != Status::Disabled && subscription.spec.filters.iter().any(mentions_data)
+/// Cheap first: most filters do not look at data, or name another topic.
+fn may_read(subscription: &Subscription, topics: &[TopicName]) -> bool {
+    let filters = &subscription.spec.filters;
+    let mut patterns = filters.iter().filter_map(|filter| filter.get("topic")?.as_str()?.parse::<TopicPattern>().ok());
+    subscription.spec.status != Status::Disabled
+        && filters.iter().any(mentions_data)
+        && patterns.all(|pattern| topics.iter().any(|topic| pattern.matches(topic)))
 }
 
 fn mentions_data(filter: &Value) -> bool {

@@ -38,7 +38,7 @@ impl Registry {
 
     /// A schema as the API shows it.
     pub(crate) fn schema_info(&self, name: &str) -> Option<SchemaInfo> {
-        self.schemas.get(name).map(|schema| self.info(schema))
+        self.live_schema(name).map(|schema| self.info(schema))
     }
 
     fn info(&self, schema: &Schema) -> SchemaInfo {
@@ -53,7 +53,8 @@ impl Registry {
 
     /// Schemas after this name, at most `limit`.
     pub(crate) fn schemas_after(&self, after: Option<&Name>, limit: usize) -> Vec<SchemaInfo> {
-        self.schemas.range((start(after), Bound::Unbounded)).take(limit).map(|(_, schema)| self.info(schema)).collect()
+        let live = self.schemas.range((start(after), Bound::Unbounded)).map(|(_, schema)| schema).filter(|schema| !schema.deleted);
+        live.take(limit).map(|schema| self.info(schema)).collect()
     }
 
     /// Subscriptions after this id, at most `limit`.
@@ -78,6 +79,7 @@ impl Registry {
         let name = parts.next()?;
         match key.kind()? {
             Kind::Topic => self.topics.get(name).cloned().map(Entry::Topic),
+            Kind::SchemaInfo => self.live_schema(name).cloned().map(Entry::Schema),
             Kind::Schema => self.version(&name.parse().ok()?, parts.next()?.parse().ok()?).cloned().map(Entry::Version),
             Kind::Subscription => self.subscription(name.parse().ok()?).cloned().map(Entry::Subscription),
         }
@@ -85,7 +87,8 @@ impl Registry {
 
     /// Everything that data planes are to know, in the order in which they apply it.
     pub(crate) fn all_published(&self) -> Vec<Entry> {
-        let versions = self.versions.values().cloned().map(Entry::Version);
+        let schemas = self.schemas.values().filter(|schema| !schema.deleted).cloned().map(Entry::Schema);
+        let versions = schemas.chain(self.versions.values().cloned().map(Entry::Version));
         let topics = self.topics.values().cloned().map(Entry::Topic);
         versions.chain(topics).chain(self.subscriptions.values().cloned().map(Entry::Subscription)).collect()
     }

@@ -13,6 +13,7 @@ mod subscriptions;
 #[cfg(test)]
 mod tests;
 mod topics;
+mod users;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use posthorn_domain::resource::{Meta, SchemaVersion, Subscription, Topic};
 use posthorn_domain::time::Time;
 
 pub(crate) use change::{Change, Entry, Key, Outcome, Schema};
-pub(crate) use command::{Command, Precondition, etag};
+pub(crate) use command::{Basis, Command, Precondition, etag};
 pub(crate) use keys::{Keep, Shown};
 
 /// Most topics.
@@ -54,9 +55,11 @@ impl Registry {
         match command {
             Command::PutTopic { name, spec, when } => self.put_topic(name, spec, &when, now),
             Command::DeleteTopic { name, force, when } => self.delete_topic(&name, force, &when),
-            Command::AddVersion { name, spec } => self.add_version(name, spec, now),
+            Command::AddVersion { name, spec, basis } => self.add_version(name, spec, basis, now),
+            Command::Deprecate { name, version, message, when } => self.deprecate(&name, version, message, &when, now),
             Command::PutSchema { name, compatibility, when } => self.put_schema(name, compatibility, &when, now),
             Command::DeleteVersion { name, version, when } => self.delete_version(&name, version, &when, now),
+            Command::DeleteSchema { name, when } => self.delete_schema(&name, &when, now),
             Command::CreateSubscription { id, spec } => self.create_subscription(id, spec, now),
             Command::ReplaceSubscription { id, spec, keep, when } => self.replace_subscription(id, spec, keep, &when, now),
             Command::SetStatus { id, status, when } => self.set_status(id, status, &when, now),

@@ -14,6 +14,8 @@ enum Step {
     DeleteTopic { name: u8, force: bool },
     AddVersion { name: u8, content: u8 },
     DeleteVersion { name: u8, version: u32 },
+    Deprecate { name: u8, version: u32, message: Option<u8> },
+    DeleteSchema { name: u8 },
     Create { topic: u8 },
     Pause { nth: usize },
     Rotate { nth: usize },
@@ -31,6 +33,12 @@ fn step() -> impl Strategy<Value = Step> {
         (name.clone(), any::<bool>()).prop_map(|(name, force)| Step::DeleteTopic { name, force }),
         (name.clone(), 0..3_u8).prop_map(|(name, content)| Step::AddVersion { name, content }),
         (name.clone(), 1..4_u32).prop_map(|(name, version)| Step::DeleteVersion { name, version }),
+        (name.clone(), 1..4_u32, proptest::option::of(0..3_u8)).prop_map(|(name, version, message)| Step::Deprecate {
+            name,
+            version,
+            message
+        }),
+        name.clone().prop_map(|name| Step::DeleteSchema { name }),
         name.prop_map(|topic| Step::Create { topic }),
         (0..4_usize).prop_map(|nth| Step::Pause { nth }),
         (0..4_usize).prop_map(|nth| Step::Rotate { nth }),
@@ -59,9 +67,14 @@ fn command(step: Step, registry: &Registry) -> Option<Command> {
         Step::DeleteTopic { name, force } => Command::DeleteTopic { name: named(name), force, when },
         Step::AddVersion { name, content } => {
             let spec = SchemaSpec::parse(&json!({"schema": {"minLength": content}})).expect("valid");
-            Command::AddVersion { name: named(name), spec }
+            let latest = registry.latest_version(&named(name)).map(|version| version.version);
+            Command::AddVersion { name: named(name), spec, basis: Basis { latest, ..Basis::default() } }
         }
         Step::DeleteVersion { name, version } => Command::DeleteVersion { name: named(name), version, when },
+        Step::Deprecate { name, version, message } => {
+            Command::Deprecate { name: named(name), version, message: message.map(|n| n.to_string()), when }
+        }
+        Step::DeleteSchema { name } => Command::DeleteSchema { name: named(name), when },
         Step::Create { topic } => Command::CreateSubscription { id: SubscriptionId::make(), spec: subscription(topic) },
         Step::Pause { nth: n } => Command::SetStatus { id: nth(n)?, status: posthorn_domain::resource::Status::Paused, when },
         Step::Rotate { nth: n } => Command::RotateSecret { id: nth(n)?, overlap: posthorn_domain::units::Dur::from_secs(60), when },
@@ -71,7 +84,8 @@ fn command(step: Step, registry: &Registry) -> Option<Command> {
 
 fn entries(registry: &Registry) -> Vec<Entry> {
     let schemas = registry.schemas.values().cloned().map(Entry::Schema);
-    registry.all_published().into_iter().chain(schemas).collect()
+    let published = registry.all_published().into_iter().filter(|entry| !matches!(entry, Entry::Schema(_)));
+    published.chain(schemas).collect()
 }
 
 fn check(registry: &Registry) {

@@ -9,10 +9,8 @@ use posthorn_domain::resource::{Topic, TopicSpec};
 use posthorn_domain::time::Time;
 
 use super::change::Key;
+use super::users::NAMED;
 use super::{Change, Entry, MAX_TOPICS, Outcome, Precondition, Registry, full, meta, not_found};
-
-/// So many users are named when something cannot be deleted.
-const NAMED: usize = 20;
 
 impl Registry {
     pub(super) fn put_topic(&self, name: TopicName, spec: TopicSpec, when: &Precondition, now: Time) -> Result<Change, Problem> {

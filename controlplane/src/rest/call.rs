@@ -22,6 +22,7 @@ pub(super) struct Call {
     path: Vec<(String, String)>,
     query: BTreeMap<String, String>,
     headers: HeaderMap,
+    known: Vec<u64>,
     body: bytes::Bytes,
 }
 
@@ -39,7 +40,8 @@ impl FromRequest<Shared> for Call {
         if !body.is_empty() {
             check_media_type(&parts.headers)?;
         }
-        Ok(Self { path, query, headers: parts.headers, body })
+        let known = known_revisions(&parts.headers);
+        Ok(Self { path, query, headers: parts.headers, known, body })
     }
 }
 
@@ -141,6 +143,11 @@ impl Call {
         if self.body.is_empty() { Ok(json!({})) } else { self.json() }
     }
 
+    /// The revisions that the reader has already.
+    pub(super) fn known(&self) -> &[u64] {
+        &self.known
+    }
+
     /// What the request demands of the resource as it is (RFC 9110 §13.1.1 and §13.1.2).
     pub(super) fn precondition(&self) -> Result<Precondition, Problem> {
         let one = |name: HeaderName| {
@@ -161,6 +168,12 @@ impl Call {
             _ => Err(bad("If-Match and If-None-Match exclude each other here")),
         }
     }
+}
+
+/// The revisions that a reader has, of `If-None-Match` (RFC 9110 §13.1.2). `*` is for writes.
+fn known_revisions(headers: &HeaderMap) -> Vec<u64> {
+    let tags = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    tags.flat_map(|tags| tags.split(',')).filter_map(revision).collect()
 }
 
 /// The revision in an entity tag. What is none matches nothing.

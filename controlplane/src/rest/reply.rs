@@ -15,6 +15,8 @@ use crate::registry::{Outcome, etag};
 pub(super) enum Reply {
     /// A resource: 201 when it was made, else 200, with its `ETag`.
     Resource { answer: Answer, location: Option<String> },
+    /// 200 with its `ETag`, to be kept by whoever asks again; 304 when the reader has it.
+    Public { answer: Answer, known: bool },
     /// 200 with this document.
     Ok(Value),
     /// 202: begun, not done.
@@ -46,6 +48,12 @@ impl Reply {
         Self::Resource { answer, location }
     }
 
+    /// A resource without secrets that readers may keep; `known` are the entity tags that they have.
+    pub(super) fn public(answer: Answer, known: &[u64]) -> Self {
+        let known = answer.revision.is_some_and(|revision| known.contains(&revision));
+        Self::Public { answer, known }
+    }
+
     /// A resource that was there before.
     pub(super) fn existing(answer: Answer) -> Self {
         Self::Resource { answer, location: None }
@@ -59,6 +67,12 @@ impl IntoResponse for Reply {
             Self::Accepted(document) => json(StatusCode::ACCEPTED, &document),
             Self::Nothing => StatusCode::NO_CONTENT.into_response(),
             Self::Document(bytes) => written(StatusCode::OK, "application/json", bytes),
+            Self::Public { answer, known } => {
+                let mut response = if known { StatusCode::NOT_MODIFIED.into_response() } else { json(StatusCode::OK, &answer.body) };
+                set(&mut response, ETAG, answer.revision.map(etag));
+                response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+                response
+            }
             Self::Resource { answer, location } => {
                 let status = if location.is_some() { StatusCode::CREATED } else { StatusCode::OK };
                 let mut response = json(status, &answer.body);

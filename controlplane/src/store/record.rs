@@ -65,6 +65,9 @@ fn schema_document(schema: &Schema) -> Value {
     document["name"] = json!(schema.name);
     document["compatibility"] = to_value(&schema.compatibility);
     document["last_version"] = json!(schema.last_version);
+    if schema.deleted {
+        document["deleted"] = json!(true);
+    }
     document
 }
 
@@ -117,12 +120,16 @@ fn entry(key: &str, meta: Meta, document: &Value) -> Result<Entry, RecordError> 
         Some("schemas") => {
             let version = parts.next().and_then(|text| text.parse().ok()).ok_or(RecordError::Member("version"))?;
             let spec = SchemaSpec::parse(document).map_err(RecordError::Rule)?;
-            Ok(Entry::Version(Arc::new(SchemaVersion { name: parse_name()?, version, spec, meta })))
+            let (references, deprecated) = SchemaVersion::settled(document);
+            Ok(Entry::Version(Arc::new(SchemaVersion { name: parse_name()?, version, spec, references, deprecated, meta })))
         }
         Some("schema-infos") => {
             let last_version = document["last_version"].as_u64().and_then(|number| u32::try_from(number).ok());
             let last_version = last_version.ok_or(RecordError::Member("last_version"))?;
-            Ok(Entry::Schema(Arc::new(Schema { name: parse_name()?, compatibility: Compatibility::None, last_version, meta })))
+            let mode = document["compatibility"].as_str().unwrap_or("none").parse();
+            let compatibility: Compatibility = mode.map_err(|_| RecordError::Member("compatibility"))?;
+            let deleted = document["deleted"].as_bool().unwrap_or(false);
+            Ok(Entry::Schema(Arc::new(Schema { name: parse_name()?, compatibility, last_version, deleted, meta })))
         }
         Some("subscriptions") => {
             let id = name.parse().map_err(|_| RecordError::Member("id"))?;

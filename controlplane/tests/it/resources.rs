@@ -48,12 +48,12 @@ async fn schema_versions_are_numbered_once() {
 
     plane.call("PUT", "/v1/topics/orders", json!({"schemas": ["order"]})).await.is(201, "");
     let refused = plane.send("DELETE", &format!("{path}/2"), &[], "").await;
-    assert_eq!(refused.is(409, "in-use").body["used_by"], json!(["orders"]));
+    assert_eq!(refused.is(409, "in-use").body["used_by"], json!(["topics/orders"]));
     plane.call("PUT", "/v1/topics/orders", json!({})).await.is(200, "");
     plane.send("DELETE", &format!("{path}/2"), &[], "").await.is(204, "");
     let third = plane.call("POST", path, json!({"schema": false})).await;
     assert_eq!(third.is(201, "").body["version"], 3, "a number is not used twice");
-    let refused = plane.call("PUT", "/v1/schemas/order", json!({"compatibility": "backward"})).await;
+    let refused = plane.call("PUT", "/v1/schemas/order", json!({"compatibility": "sideways"})).await;
     assert_eq!(refused.is(422, "invalid-resource").pointers(), ["#/compatibility"]);
     plane.call("PUT", "/v1/schemas/order", json!({"compatibility": "none"})).await.is(200, "");
 }

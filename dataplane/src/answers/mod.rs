@@ -5,6 +5,7 @@
 mod deliveries;
 mod letters;
 mod replay;
+mod sample;
 
 use std::sync::Arc;
 

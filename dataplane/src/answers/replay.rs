@@ -1,8 +1,7 @@
-//! Ranges of topics: delivered again, or sampled.
+//! Ranges of topics, delivered again.
 
 use std::sync::Arc;
 
-use posthorn_domain::event::DataKind;
 use posthorn_domain::ids::{ReplayId, SubscriptionId};
 use posthorn_domain::position::Cursor;
 use posthorn_domain::problem::{Code, Problem};
@@ -13,13 +12,6 @@ use serde_json::{Value, json};
 use super::{Answers, bad_parameter, failed};
 use crate::delivery::ReplayRange;
 use crate::route::TopicRoute;
-
-/// Events of one sample.
-const MAX_SAMPLE: u32 = 10_000;
-/// Bytes of one sample.
-const SAMPLE_BYTES: usize = 8 << 20;
-const PAGE_BYTES: usize = 1 << 20;
-const PAGE_RECORDS: usize = 500;
 
 /// A place that a person names.
 enum Place {
@@ -60,34 +52,6 @@ impl Answers {
             self.delivery.replay(id, replay, ranges).await?;
         }
         Ok(json!({"replay": replay, "events": events}))
-    }
-
-    pub(super) async fn sample(&self, topic: &str, limit: u32) -> Result<Value, Problem> {
-        let route = self.live.load().topics.get(topic).cloned();
-        let route = route.ok_or_else(|| Problem::new(Code::TopicUnknown, format!("topic `{topic}` is not known to this node")))?;
-        let limit = limit.clamp(1, MAX_SAMPLE) as usize;
-        let mut data = Vec::new();
-        let mut bytes = 0;
-        let share = u64::try_from(limit).unwrap_or(u64::MAX).div_ceil(u64::from(route.topic.spec.partitions.max(1)));
-        for partition in 0..route.topic.spec.partitions {
-            let bounds = route.log.bounds(partition);
-            let mut next = bounds.end.saturating_sub(share).max(bounds.start);
-            while next < bounds.end && data.len() < limit && bytes < SAMPLE_BYTES {
-                let page = route.log.read(partition, next, PAGE_BYTES, PAGE_RECORDS).await.map_err(|error| failed(&error))?;
-                for stored in page.records.iter().filter(|stored| stored.record.event.data_kind() == DataKind::Json) {
-                    if let Ok(value) = serde_json::from_slice::<Value>(stored.record.event.data()) {
-                        bytes += stored.record.event.data().len();
-                        data.push(value);
-                    }
-                }
-                if page.next <= next {
-                    break;
-                }
-                next = page.next;
-            }
-        }
-        data.truncate(limit);
-        Ok(Value::Array(data))
     }
 }
 

@@ -38,7 +38,9 @@ pub struct Limits {
     pub keepalive_timeout: Duration,
     /// Bytes of a call's metadata.
     pub max_header_bytes: u32,
-    /// Bytes of one call that may be under way to us before they are read.
+    /// Bytes of one call that may be under way to us before they are read. The transport closes a connection on which too many
+    /// small frames wait (by default as many as cost half of `connection_window`), so a stream of the smallest events must reach
+    /// this first: a sixteenth of `connection_window` is safe.
     pub stream_window: u32,
     /// And of one connection.
     pub connection_window: u32,
@@ -52,7 +54,7 @@ impl Default for Limits {
             keepalive_interval: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(20),
             max_header_bytes: 32 << 10,
-            stream_window: 1 << 20,
+            stream_window: 256 << 10,
             connection_window: 4 << 20,
         }
     }

@@ -173,10 +173,20 @@ fn result(outcome: Result<Outcome, Problem>) -> PublishResult {
 }
 
 fn response(outcome: Outcome) -> PublishResponse {
-    let (id, topic, partition, offset, status, reason) = match outcome {
-        Outcome::Accepted { id, topic, partition, offset } => (id, topic, partition, offset, Kept::Accepted, String::new()),
-        Outcome::Duplicate { id, topic, partition, offset } => (id, topic, partition, offset, Kept::Duplicate, String::new()),
-        Outcome::DeadLettered { id, topic, reason } => (id, topic, 0, 0, Kept::DeadLettered, reason.to_string()),
-    };
-    PublishResponse { id: id.into(), topic: topic.to_string(), partition, offset, status: status.into(), reason }
+    let told = |warnings: Vec<Arc<str>>| warnings.iter().map(ToString::to_string).collect();
+    match outcome {
+        Outcome::Accepted { id, topic, partition, offset, warnings } => {
+            placed(id.into(), topic.to_string(), partition, offset, Kept::Accepted, told(warnings))
+        }
+        Outcome::Duplicate { id, topic, partition, offset } => {
+            placed(id.into(), topic.to_string(), partition, offset, Kept::Duplicate, Vec::new())
+        }
+        Outcome::DeadLettered { id, topic, reason, warnings } => {
+            PublishResponse { reason: reason.to_string(), ..placed(id.into(), topic.to_string(), 0, 0, Kept::DeadLettered, told(warnings)) }
+        }
+    }
+}
+
+fn placed(id: String, topic: String, partition: u32, offset: u64, status: Kept, warnings: Vec<String>) -> PublishResponse {
+    PublishResponse { id, topic, partition, offset, status: status.into(), reason: String::new(), warnings }
 }

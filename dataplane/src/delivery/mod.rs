@@ -26,6 +26,7 @@ mod request;
 mod service;
 mod settle;
 mod shard;
+mod signatures;
 mod subscriber;
 mod tables;
 mod window;

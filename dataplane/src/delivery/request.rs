@@ -1,38 +1,38 @@
 //! Builds the request of an attempt (interfaces §5). What is the same for all requests of a subscription is made once.
 
+use std::fmt::Write as _;
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use posthorn_domain::cloudevents::{BATCH_TYPE, encode_header_value, structured_parts};
 use posthorn_domain::event::Event;
 use posthorn_domain::hops::{DELIVERY_HEADER, HOPS, HOPS_HEADER};
 use posthorn_domain::ids::{DeliveryId, MessageId};
-use posthorn_domain::resource::{Auth, Endpoint, Format};
-use posthorn_domain::signing::signature_header;
+use posthorn_domain::record::Stored;
+use posthorn_domain::resource::{Auth, Format};
+use posthorn_domain::signing::{ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER};
 use posthorn_domain::time::Time;
 use smallvec::SmallVec;
 
-use crate::egress::Pieces;
+use super::shard::Context;
+use super::signatures::{Marks, Signatures, Signed};
+use crate::egress::{Head, Pieces, Target};
 use crate::route::SubscriptionRoute;
 
-static AGENT: HeaderValue = HeaderValue::from_static(concat!("posthorn/", env!("CARGO_PKG_VERSION")));
-const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
-const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
-const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
-const DELIVERY: HeaderName = HeaderName::from_static(DELIVERY_HEADER);
-const ATTEMPT: HeaderName = HeaderName::from_static("posthorn-attempt");
-const REPLAY: HeaderName = HeaderName::from_static("posthorn-replay");
-const SPECVERSION: HeaderName = HeaderName::from_static("ce-specversion");
+const AGENT: &str = concat!("posthorn/", env!("CARGO_PKG_VERSION"));
 
 /// The part of a subscription's requests that never changes.
 pub(super) struct Template {
     format: Format,
-    headers: HeaderMap,
+    base: Head,
+    /// Of the route's keys, in their order.
+    marks: Marks,
 }
 
 /// What one request says beside its events.
-pub(super) struct Envelope {
+pub(super) struct Envelope<'a> {
     /// The event's id, or the batch's.
     pub message: MessageId,
     /// The delivery; of a batch, the first.
@@ -41,54 +41,63 @@ pub(super) struct Envelope {
     pub attempt: u32,
     /// Whether it is a replay.
     pub replay: bool,
+    /// The one event, where others may send it too.
+    pub stored: Option<&'a Arc<Stored>>,
 }
 
 impl Template {
-    /// Prepares what the endpoint's requests share.
-    pub(super) fn new(endpoint: &Endpoint) -> Self {
-        let mut headers = HeaderMap::with_capacity(24);
-        headers.insert(USER_AGENT, AGENT.clone());
-        for (name, value) in &endpoint.headers {
-            if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-                headers.append(name, value);
-            }
+    /// Prepares what the requests of `route` to `target` share.
+    pub(super) fn new(route: &SubscriptionRoute, target: &Target, signatures: &Signatures) -> Self {
+        let endpoint = &route.subscription.spec.endpoint;
+        let mut base = Head::new(target);
+        base.push("user-agent", AGENT);
+        let is_credential = |name: &str| !endpoint.auth.is_empty() && name.eq_ignore_ascii_case("authorization");
+        for (name, value) in endpoint.headers.iter().filter(|(name, _)| !is_credential(name)) {
+            base.push(name, value);
         }
-        for auth in &endpoint.auth {
-            let Auth::Basic { username, password } = auth;
+        if let Some(Auth::Basic { username, password }) = endpoint.auth.last() {
             let credentials = BASE64_STANDARD.encode(format!("{username}:{}", password.expose()));
-            if let Ok(mut value) = HeaderValue::try_from(format!("Basic {credentials}")) {
-                value.set_sensitive(true);
-                headers.insert(AUTHORIZATION, value);
-            }
+            base.push("authorization", &format!("Basic {credentials}"));
         }
         match endpoint.format {
-            Format::Structured => headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/cloudevents+json; charset=utf-8")),
-            Format::Batch => headers.insert(CONTENT_TYPE, HeaderValue::from_static(BATCH_TYPE)),
-            Format::Binary | Format::Data => None,
-        };
-        Self { format: endpoint.format, headers }
+            Format::Structured => base.push("content-type", "application/cloudevents+json; charset=utf-8"),
+            Format::Batch => base.push("content-type", BATCH_TYPE),
+            Format::Binary | Format::Data => {}
+        }
+        Self { format: endpoint.format, base, marks: signatures.marks(route.keys.iter().map(|(key, _)| key)) }
     }
 
-    /// The request that carries `events`: its headers and its body, signed at `now`.
-    pub(super) fn build(&self, route: &SubscriptionRoute, envelope: &Envelope, events: &[&Event], now: Time) -> (HeaderMap, Pieces) {
-        let mut headers = self.headers.clone();
+    /// The request that carries `events`: its head, in memory of the pool, and its body, signed at `now`. `route` is the one that the
+    /// template was made of.
+    pub(super) fn build(
+        &self,
+        context: &Context,
+        route: &SubscriptionRoute,
+        envelope: &Envelope<'_>,
+        events: &[&Event],
+        now: Time,
+    ) -> (Head, Pieces) {
+        let mut head = context.pool.head(&self.base);
         let body = self.body(events);
         if let ([event], Format::Binary | Format::Data) = (events, self.format) {
-            event_headers(event, self.format, &mut headers);
+            event_headers(event, self.format, &mut head);
         }
-        let message = envelope.message.to_string();
+        let mut room = [0; 40];
+        let message = envelope.message.write_to(&mut room);
         let seconds = now.unix_seconds();
-        let keys = route.keys.iter().filter(|(_, until)| until.is_none_or(|until| until > now)).map(|(key, _)| key);
-        let signature = signature_header(keys, &message, seconds, &body);
-        headers.insert(WEBHOOK_ID, ascii(message));
-        headers.insert(WEBHOOK_TIMESTAMP, HeaderValue::from(seconds));
-        headers.insert(WEBHOOK_SIGNATURE, ascii(signature));
-        headers.insert(DELIVERY, ascii(envelope.delivery.to_string()));
-        headers.insert(ATTEMPT, HeaderValue::from(envelope.attempt));
+        let keys = route.keys.iter().zip(&self.marks).filter(|((_, until), _)| until.is_none_or(|until| until > now));
+        let keys = keys.map(|((key, _), mark)| (key, mark));
+        let stored = envelope.stored.filter(|_| self.format != Format::Batch);
+        let signed = Signed { message, seconds, body: &body, stored, structured: self.format == Format::Structured };
+        head.push_with(ID_HEADER, |text| text.push_str(message));
+        head.push_with(TIMESTAMP_HEADER, |text| number(text, seconds));
+        head.push_with(SIGNATURE_HEADER, |text| context.signatures.sign_into(keys, &signed, text));
+        head.push_with(DELIVERY_HEADER, |text| text.push_str(envelope.delivery.write_to(&mut [0; 40])));
+        head.push_with("posthorn-attempt", |text| number(text, u64::from(envelope.attempt)));
         if envelope.replay {
-            headers.insert(REPLAY, HeaderValue::from_static("true"));
+            head.push_with("posthorn-replay", |text| text.push_str("true"));
         }
-        (headers, body)
+        (head, body)
     }
 
     fn body(&self, events: &[&Event]) -> Pieces {
@@ -114,29 +123,22 @@ fn structured(event: &Event) -> SmallVec<[Bytes; 3]> {
 }
 
 /// Content type, and in binary mode every other attribute (CloudEvents HTTP binding §3.1).
-fn event_headers(event: &Event, format: Format, headers: &mut HeaderMap) {
-    if let Some(Ok(value)) = event.get("datacontenttype").map(HeaderValue::try_from) {
-        headers.insert(CONTENT_TYPE, value);
+fn event_headers(event: &Event, format: Format, head: &mut Head) {
+    if let Some(content_type) = event.get("datacontenttype") {
+        head.push("content-type", content_type);
     }
     if format == Format::Data {
-        if let Some(Ok(hops)) = event.get(HOPS).map(HeaderValue::try_from) {
-            headers.insert(HeaderName::from_static(HOPS_HEADER), hops);
+        if let Some(hops) = event.get(HOPS) {
+            head.push(HOPS_HEADER, hops);
         }
         return;
     }
-    headers.insert(SPECVERSION, HeaderValue::from_static("1.0"));
+    head.push_with("ce-specversion", |text| text.push_str("1.0"));
     for attr in event.attrs().filter(|attr| attr.name != "datacontenttype") {
-        let mut name = [0u8; 260];
-        name[..3].copy_from_slice(b"ce-");
-        let Some(place) = name.get_mut(3..3 + attr.name.len()) else { continue };
-        place.copy_from_slice(attr.name.as_bytes());
-        let name = HeaderName::from_bytes(&name[..3 + attr.name.len()]);
-        if let (Ok(name), Ok(value)) = (name, HeaderValue::try_from(encode_header_value(attr.value).as_ref())) {
-            headers.insert(name, value);
-        }
+        head.push_prefixed("ce-", attr.name, &encode_header_value(attr.value));
     }
 }
 
-fn ascii(text: String) -> HeaderValue {
-    HeaderValue::try_from(text).expect("ids and signatures are visible ASCII")
+fn number(text: &mut String, number: u64) {
+    write!(text, "{number}").expect("memory takes all that is written to it");
 }

@@ -18,6 +18,7 @@ use super::ask::{Ask, Letter, Range};
 use super::mailbox::Mailbox;
 use super::pull::{Moves, Pull};
 use super::shard::{Command, Context, Shard};
+use super::signatures::Signatures;
 use super::tables::Restored;
 use super::writer::WriterHandle;
 use crate::config;
@@ -123,6 +124,7 @@ impl Service {
             attempts: Arc::clone(&setup.attempts),
             metrics: DeliveryMetrics::default(),
             pool: Pool::new(pool, setup.resolver.clone(), Arc::clone(&setup.guard), &setup.tls, setup.clock.clone()),
+            signatures: Signatures::default(),
             blocking: setup.blocking.clone(),
             gone: setup.gone.clone(),
             shard,

@@ -22,6 +22,7 @@ use super::decided::Decided;
 use super::lane::LaneKey;
 use super::mailbox::Mailbox;
 use super::part::Part;
+use super::signatures::Signatures;
 use super::subscriber::{Hold, Names, Subscriber};
 use super::tables::Restored;
 use super::work::{self, Done, Outfit};
@@ -40,6 +41,7 @@ pub(super) struct Context {
     pub(super) attempts: Arc<AttemptLog>,
     pub(super) metrics: DeliveryMetrics,
     pub(super) pool: Rc<Pool>,
+    pub(super) signatures: Signatures,
     /// Where blocking reads of the state store run.
     pub(super) blocking: tokio::runtime::Handle,
     /// Told of subscriptions whose endpoint answered 410.

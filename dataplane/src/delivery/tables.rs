@@ -161,7 +161,8 @@ impl Shard {
             tracing::error!(subscription = %id, "no request can be made to the endpoint's URL; nothing is delivered");
             return;
         };
-        let (target, template) = (Rc::new(target), Rc::new(Template::new(endpoint)));
+        let template = Rc::new(Template::new(&route, &target, &self.context.signatures));
+        let target = Rc::new(target);
         match self.subscribers.get_mut(&id) {
             Some(subscriber) => {
                 subscriber.rate.set(route.subscription.spec.limits.rate);
@@ -204,9 +205,7 @@ impl Shard {
         let Some(subscriber) = self.subscribers.get(&id) else { return };
         let route = Arc::clone(&subscriber.route);
         let created = route.subscription.meta.created_at;
-        let numbers: Vec<u32> =
-            self.parts.iter().filter(|(_, part)| route.admits_topic(&part.topic.topic.name)).map(|(number, _)| *number).collect();
-        for number in numbers {
+        for number in self.parts_for(&route) {
             let Some(part) = self.parts.get(&number) else { continue };
             let bounds = part.topic.log.bounds(part.partition);
             let since = match route.subscription.spec.start {
@@ -267,14 +266,24 @@ impl Shard {
         }
     }
 
+    /// The partitions that the subscription may read.
+    fn parts_for(&self, route: &SubscriptionRoute) -> Vec<u32> {
+        if let Some(topic) = route.only_topic() {
+            let Some((name, topic)) = self.table.topics.get_key_value(topic) else { return Vec::new() };
+            let number = |partition| self.numbers.get(&(name.clone(), partition)).copied();
+            return (0..topic.topic.spec.partitions).filter_map(number).filter(|_| route.admits_topic(name)).collect();
+        }
+        self.parts.iter().filter(|(_, part)| route.admits_topic(&part.topic.topic.name)).map(|(number, _)| *number).collect()
+    }
+
     /// A subscription that does not deliver keeps its place: its lanes stop where they are, on every partition it may read.
     fn hold_place(&mut self, id: SubscriptionId) {
+        let Some(route) = self.subscribers.get(&id).map(|subscriber| Arc::clone(&subscriber.route)) else { return };
+        let numbers = self.parts_for(&route);
         let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
-        for (number, part) in &self.parts {
-            if !subscriber.route.admits_topic(&part.topic.topic.name) {
-                continue;
-            }
-            let key = LaneKey { part: *number, replay: None };
+        for number in numbers {
+            let Some(part) = self.parts.get(&number) else { continue };
+            let key = LaneKey { part: number, replay: None };
             let lane = subscriber.lanes.entry(key).or_insert_with(|| Lane::new(Mode::Tailing { from: part.fed }));
             if matches!(lane.mode, Mode::Tailing { .. }) {
                 lane.mode = Mode::Lagging { next: lane.seen(part.fed), reading: false };

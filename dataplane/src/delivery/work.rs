@@ -84,20 +84,21 @@ pub(super) async fn attempt(context: Rc<Context>, outfit: Outfit, mut items: Ite
 }
 
 async fn send(context: &Context, outfit: &Outfit, items: &[Item]) -> Ending {
-    let stored: SmallVec<[&Stored; 1]> = items.iter().filter_map(|item| item.stored.as_deref()).collect();
+    let records: SmallVec<[&Arc<Stored>; 1]> = items.iter().filter_map(|item| item.stored.as_ref()).collect();
     let now = context.clock.now();
-    if let [only] = stored.as_slice()
+    if let [only] = records.as_slice()
         && only.record.is_expired(now)
     {
         return Ending::Never(Reason::Expired, "its time to live had passed".into());
     }
-    let events: SmallVec<[&Event; 1]> = stored.iter().map(|stored| &stored.record.event).collect();
+    let events: SmallVec<[&Event; 1]> = records.iter().map(|stored| &stored.record.event).collect();
+    let stored = if let [only] = records.as_slice() { Some(*only) } else { None };
     let first = &items[0];
     let message = if items.len() == 1 { first.message } else { MessageId::of_batch(items.iter().map(|item| item.message)) };
-    let envelope = Envelope { message, delivery: first.delivery, attempt: first.made, replay: first.replay };
-    let (headers, body) = outfit.template.build(&outfit.route, &envelope, &events, now);
+    let envelope = Envelope { message, delivery: first.delivery, attempt: first.made, replay: first.replay, stored };
+    let (head, body) = outfit.template.build(context, &outfit.route, &envelope, &events, now);
     let deadline = outfit.route.subscription.spec.endpoint.timeout.map_or(context.config.timeout, |timeout| timeout.std());
-    let result = context.pool.send(&outfit.target, headers, body, deadline).await;
+    let result = context.pool.send(&outfit.target, head, body, deadline).await;
     let verdict = classify(&result);
     match result {
         Ok(reply) => Ending::Sent { verdict, status: Some(reply.status.as_u16()), head: reply.body_head },

@@ -7,50 +7,28 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use posthorn_domain::time::Time;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use smallvec::SmallVec;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::task::AbortHandle;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
-use super::body::PiecesBody;
 use super::error::{Fault, Phase, SendError};
+use super::h1::H1;
+use super::h2::{Driver, H2};
 use super::pool::Pool;
+use super::stream::Stream;
 use super::target::Target;
 
-/// The most that is buffered of an answer's head, in bytes.
-const MAX_HEAD: usize = 64 << 10;
 const H2_PING: Duration = Duration::from_secs(15);
-
-/// An open connection. Dropping the last owner of it closes it.
-pub(super) struct Connection<S> {
-    pub(super) sender: S,
-    pub(super) peer: IpAddr,
-    pub(super) since: Time,
-    pub(super) _driver: Driver,
-}
-
-pub(super) type H1 = Connection<http1::SendRequest<PiecesBody>>;
-pub(super) type H2 = Connection<http2::SendRequest<PiecesBody>>;
 
 /// What ALPN chose.
 pub(super) enum Opened {
     H1(H1),
     H2(H2),
-}
-
-/// Ends the task that drives a connection, so that a peer that reads nothing cannot keep it.
-pub(super) struct Driver(AbortHandle);
-
-impl Drop for Driver {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 /// Opens a connection to `target`.
@@ -59,26 +37,27 @@ pub(super) async fn open(pool: &Pool, target: &Target, phase: &Cell<Phase>) -> R
     let addrs = permitted(pool, target).await?;
     phase.set(Phase::Connect);
     let (stream, peer) = dial(&addrs, pool.config.connect_timeout).await.map_err(SendError::unsent)?;
-    let Some(name) = target.server_name.clone() else { return http1(pool, stream, peer).await };
+    let Some(name) = target.server_name.clone() else { return Ok(http1(pool, Stream::Plain(stream), peer)) };
     phase.set(Phase::Tls);
     let config = target.tls.as_ref().map_or_else(|| Arc::clone(&pool.tls), |tls| pool.with_alpn(&tls.config));
     let stream = secure(stream, config, name, pool.config.connect_timeout).await?;
     phase.set(Phase::Connect);
-    if stream.get_ref().1.alpn_protocol() == Some(b"h2") { http2(pool, stream, peer).await } else { http1(pool, stream, peer).await }
+    let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    if h2 { http2(pool, stream, peer).await } else { Ok(http1(pool, Stream::Tls(Box::new(stream)), peer)) }
 }
 
 /// The addresses that may be connected to; the first refusal when there is none.
 async fn permitted(pool: &Pool, target: &Target) -> Result<SmallVec<[SocketAddr; 4]>, SendError> {
     let found = match target.literal {
         Some(addr) => SmallVec::from_slice(&[addr]),
-        None => pool.resolver.resolve(&target.key.host).await.map_err(SendError::unsent)?,
+        None => pool.resolver.resolve(&target.key.origin.host).await.map_err(SendError::unsent)?,
     };
     let guard = pool.guard();
     let mut refused = None;
     let mut addrs = SmallVec::new();
     for addr in found {
-        match guard.check_connect(addr, target.key.scheme) {
-            Ok(()) => addrs.push(SocketAddr::new(addr.to_canonical(), target.key.port)),
+        match guard.check_connect(addr, target.key.origin.scheme) {
+            Ok(()) => addrs.push(SocketAddr::new(addr.to_canonical(), target.key.origin.port)),
             Err(forbidden) => refused = refused.or(Some(forbidden)),
         }
     }
@@ -110,7 +89,7 @@ async fn secure(
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
     limit: Duration,
-) -> Result<tokio_rustls::client::TlsStream<TcpStream>, SendError> {
+) -> Result<TlsStream<TcpStream>, SendError> {
     match tokio::time::timeout(limit, TlsConnector::from(config).connect(name, stream)).await {
         Ok(Ok(stream)) => Ok(stream),
         Ok(Err(error)) => Err(SendError::unsent(Fault::Tls(error.to_string()))),
@@ -118,13 +97,11 @@ async fn secure(
     }
 }
 
-async fn http1<T: AsyncRead + AsyncWrite + Unpin + 'static>(pool: &Pool, stream: T, peer: IpAddr) -> Result<Opened, SendError> {
-    let shaken = http1::Builder::new().max_buf_size(MAX_HEAD).handshake(TokioIo::new(stream)).await;
-    let (sender, driver) = shaken.map_err(|error| SendError::unsent(Fault::of_hyper(&error)))?;
-    Ok(Opened::H1(Connection { sender, peer, since: pool.clock.now(), _driver: drive(driver) }))
+fn http1(pool: &Pool, stream: Stream, peer: IpAddr) -> Opened {
+    Opened::H1(H1 { stream, peer, since: pool.clock.now() })
 }
 
-async fn http2<T: AsyncRead + AsyncWrite + Unpin + 'static>(pool: &Pool, stream: T, peer: IpAddr) -> Result<Opened, SendError> {
+async fn http2(pool: &Pool, stream: TlsStream<TcpStream>, peer: IpAddr) -> Result<Opened, SendError> {
     let shaken = http2::Builder::new(LocalExec)
         .timer(TokioTimer::new())
         .keep_alive_interval(H2_PING)
@@ -133,7 +110,7 @@ async fn http2<T: AsyncRead + AsyncWrite + Unpin + 'static>(pool: &Pool, stream:
         .handshake(TokioIo::new(stream))
         .await;
     let (sender, driver) = shaken.map_err(|error| SendError::unsent(Fault::of_hyper(&error)))?;
-    Ok(Opened::H2(Connection { sender, peer, since: pool.clock.now(), _driver: drive(driver) }))
+    Ok(Opened::H2(H2 { sender, peer, since: pool.clock.now(), _driver: drive(driver) }))
 }
 
 /// A connection's own end is seen by its sender; what it says of it adds nothing.

@@ -3,20 +3,28 @@
 //! One deadline covers a whole exchange. The address that is connected to is the address that was checked (I10).
 //! No redirects, no proxies from the environment, no cookies.
 
+mod answer;
 mod body;
 mod connect;
 mod endpoint;
 mod error;
 mod exchange;
+mod h1;
+mod h2;
+mod head;
+mod origin;
 mod pool;
+mod recent;
 mod reply;
 mod resolver;
 mod retry_after;
+mod stream;
 mod target;
 mod tls;
 
 pub use body::Pieces;
 pub use error::{Fault, Phase, SendError};
+pub use head::Head;
 pub use pool::{Pool, PoolConfig};
 pub use reply::Reply;
 pub use resolver::{DnsError, Resolver, ResolverConfig};

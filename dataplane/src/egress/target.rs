@@ -1,11 +1,11 @@
 //! Where a subscription's deliveries go, prepared once per subscription.
 
 use std::fmt;
+use std::hash::{BuildHasher as _, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::uri::{PathAndQuery, Uri};
-use http::{HeaderMap, HeaderValue, header};
 use posthorn_domain::guard::{Scheme, TargetUrl};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -18,19 +18,42 @@ pub struct Target {
     pub(super) literal: Option<IpAddr>,
     pub(super) server_name: Option<ServerName<'static>>,
     pub(super) tls: Option<TlsIdentity>,
-    origin: Uri,
-    absolute: Uri,
-    host_header: HeaderValue,
+    /// As HTTP/2 names it.
+    pub(super) absolute: Uri,
+    /// As HTTP/1.1 names it.
+    pub(super) path: PathAndQuery,
+    pub(super) authority: String,
+}
+
+/// Whose connections those are: the origin's that endpoints share, and the subscription's caps on them.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Key {
+    pub(super) origin: Arc<OriginKey>,
+    destination: String,
+    /// Of the rest; made once, because the key is looked up for each delivery.
+    hash: u64,
 }
 
 /// What connections may be shared by.
 #[derive(Debug, PartialEq, Eq, Hash)]
-pub(super) struct Key {
+pub(super) struct OriginKey {
     pub(super) scheme: Scheme,
     pub(super) host: String,
     pub(super) port: u16,
     identity: String,
-    destination: String,
+}
+
+impl Key {
+    fn new(origin: OriginKey, destination: &str) -> Self {
+        let hash = foldhash::quality::FixedState::default().hash_one((&origin, destination));
+        Self { origin: Arc::new(origin), destination: destination.to_owned(), hash }
+    }
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
 }
 
 /// A client certificate that connections are made with.
@@ -59,7 +82,7 @@ impl fmt::Debug for TlsIdentity {
 }
 
 impl Target {
-    /// `query` is added to the URL's own; connections are shared among targets of the same `destination` only.
+    /// `query` is added to the URL's own. Targets of one `destination` share its caps; connections are shared by all at one origin.
     ///
     /// # Errors
     /// [`InvalidTarget`] when the URL cannot be written as a request.
@@ -87,48 +110,12 @@ impl Target {
         let identity = tls.as_ref().map(|tls| tls.name.to_string()).unwrap_or_default();
         Ok(Self {
             absolute: absolute.map_err(|error| invalid(&error))?,
-            origin: Uri::from(path),
-            host_header: HeaderValue::from_str(authority).map_err(|error| invalid(&error))?,
-            key: Arc::new(Key { scheme: url.scheme(), host, port: url.port(), identity, destination: destination.to_owned() }),
+            path,
+            authority: authority.to_owned(),
+            key: Arc::new(Key::new(OriginKey { scheme: url.scheme(), host, port: url.port(), identity }, destination)),
             literal,
             server_name,
             tls,
         })
-    }
-
-    /// The URI and the headers as HTTP/1.1 (`Host`, path only) or HTTP/2 (no `Host`, all in the URI) has them. Framing
-    /// is hyper's own, so headers that could contradict it are taken out.
-    pub(super) fn fit(&self, headers: &mut HeaderMap, h2: bool) -> Uri {
-        for name in [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION, header::UPGRADE] {
-            headers.remove(name);
-        }
-        if h2 {
-            headers.remove(header::HOST);
-            return self.absolute.clone();
-        }
-        headers.insert(header::HOST, self.host_header.clone());
-        self.origin.clone()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn fitted(url: &str, query: &[(&str, &str)], h2: bool) -> (String, Option<String>) {
-        let query: Vec<_> = query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let target = Target::new(&TargetUrl::parse(url).unwrap(), &query, "", None).unwrap();
-        let mut headers = HeaderMap::from_iter([(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))]);
-        let uri = target.fit(&mut headers, h2).to_string();
-        assert!(!headers.contains_key(header::TRANSFER_ENCODING));
-        (uri, headers.get(header::HOST).map(|host| host.to_str().unwrap().to_owned()))
-    }
-
-    #[test]
-    fn requests_name_path_query_and_host() {
-        let [plain, own] = ["https://Hook.Example/a?b=c", "http://[::1]:8080"];
-        assert_eq!(fitted(plain, &[("d e", "&")], false), ("/a?b=c&d+e=%26".into(), Some("hook.example".into())));
-        assert_eq!(fitted(plain, &[], true), ("https://hook.example/a?b=c".into(), None));
-        assert_eq!(fitted(own, &[], false), ("/".into(), Some("[::1]:8080".into())));
     }
 }

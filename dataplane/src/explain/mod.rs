@@ -57,8 +57,9 @@ impl Explainer {
     ///
     /// # Errors
     /// `topic-unknown`.
-    pub async fn event(&self, topic: &str, event: Event, direction: Direction, all: bool) -> Result<Value, Problem> {
+    pub async fn event(&self, topic: &str, event: Event, direction: Option<Direction>, all: bool) -> Result<Value, Problem> {
         let (table, route) = self.route(topic)?;
+        let direction = direction.unwrap_or(self.config.default_direction);
         let event = event.with_attr("topic", topic);
         self.run(table, route, Case { event, direction, kept: None, deliveries: Deliveries::default(), all }).await
     }

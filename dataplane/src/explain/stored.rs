@@ -53,13 +53,9 @@ impl Explainer {
         let message = record.message_id(&topic);
         let query = Query { topic: Some(topic), position: Some(position), ..Query::default() };
         let found = self.blocking.spawn_blocking(move || attempts.find(&query, None, MAX_ATTEMPTS, usize::MAX)).await;
-        let found = match found {
-            Ok(Ok(found)) => found,
-            _ => {
-                return Err(
-                    Problem::new(Code::Unavailable, "the record of attempts cannot be read just now; ask again later").with_retry_after(2)
-                );
-            }
+        let Ok(Ok(found)) = found else {
+            let detail = "the record of attempts cannot be read just now; ask again later";
+            return Err(Problem::new(Code::Unavailable, detail).with_retry_after(2));
         };
         let mut last = HashMap::new();
         for attempt in found.attempts {

@@ -15,6 +15,7 @@ use posthorn_domain::record::{Record, RouteHint};
 use posthorn_domain::time::Time;
 use posthorn_storage::state::DeadLetter;
 
+use super::answer::Warnings;
 use super::pipeline::Submission;
 use super::schemas::{self, Refusal, Set};
 use super::{hops, qos};
@@ -23,9 +24,9 @@ use crate::config;
 /// What is to be done with an event.
 pub(super) enum Verdict {
     /// Append it.
-    Keep(Record, RouteHint),
+    Keep(Record, RouteHint, Warnings),
     /// Refused, but to be kept as a dead letter; the problem is for whoever may not make one.
-    Letter(Box<(DeadLetter, Problem)>),
+    Letter(Box<(DeadLetter, Problem)>, Warnings),
     /// Refused.
     Refuse(Problem),
 }
@@ -50,7 +51,7 @@ pub(super) fn admit(submission: &Submission, config: &config::Ingest, now: Time)
         Err(refusal) => return refuse(submission, &set, refusal, config, now),
     };
     match record(submission, &set, &slots, config, now) {
-        Ok(record) => Verdict::Keep(record, RouteHint { generation: submission.table.generation, slots }),
+        Ok(record) => Verdict::Keep(record, RouteHint { generation: submission.table.generation, slots }, schemas::warnings(&set)),
         Err(problem) => Verdict::Refuse(problem),
     }
 }
@@ -131,7 +132,7 @@ fn refuse(submission: &Submission, set: &Set, refusal: Refusal, config: &config:
         attempts: 0,
         errors: problem.errors().to_vec(),
     };
-    Verdict::Letter(Box::new((letter, problem)))
+    Verdict::Letter(Box::new((letter, problem)), schemas::warnings(set))
 }
 
 /// The event's id, to be answered with.

@@ -17,7 +17,7 @@ mod qos;
 mod rebuild;
 mod schemas;
 
-pub use answer::{Outcome, write_outcome};
+pub use answer::{Outcome, Warnings, write_outcome};
 pub use budget::Budget;
 pub(crate) use budget::Held;
 pub use dedup::{Claim, Claimed, Dedup, First};

@@ -15,6 +15,7 @@ use posthorn_storage::log::{Appending, LogError};
 use tokio::sync::oneshot;
 
 use super::admit::{Verdict, admit, id_of};
+use super::answer::Warnings;
 use super::dedup::{Claim, Claimed, Dedup, First};
 use super::{Budget, DeadLetterSink, Outcome, hops, schemas};
 use crate::config;
@@ -218,18 +219,18 @@ impl Pipeline {
         }
         match admit(&submission, &self.parts.config, now) {
             Verdict::Refuse(problem) => Begun(Stage::Done(Err(problem))),
-            Verdict::Letter(refused) if submission.strict => Begun(Stage::Done(Err(refused.1))),
-            Verdict::Letter(refused) => {
+            Verdict::Letter(refused, _) if submission.strict => Begun(Stage::Done(Err(refused.1))),
+            Verdict::Letter(refused, warnings) => {
                 let (letter, _) = *refused;
-                let answer = dead_lettered(&submission, letter.reason);
+                let answer = dead_lettered(&submission, letter.reason, warnings);
                 Begun(Stage::Letter { kept: self.parts.letters.put(letter), answer, _claim: claim })
             }
-            Verdict::Keep(record, hint) => {
+            Verdict::Keep(record, hint, warnings) => {
                 let partition = submission.route.partition(record.key());
                 let durability = record.durability;
                 let appending = submission.route.log.append(partition, record, Some(hint), durability);
                 let clock = self.parts.clock.clone();
-                Begun(Stage::Appending(InFlight(Some(Append { appending, claim, submission, partition, clock }))))
+                Begun(Stage::Appending(InFlight(Some(Append { appending, claim, submission, partition, clock, warnings }))))
             }
         }
     }
@@ -253,6 +254,7 @@ struct Append {
     submission: Submission,
     partition: u32,
     clock: Clock,
+    warnings: Warnings,
 }
 
 impl InFlight {
@@ -278,7 +280,7 @@ impl Drop for InFlight {
 
 impl Append {
     fn settle(self, result: Result<u64, LogError>) -> Result<Outcome, Problem> {
-        let Self { claim, submission, partition, clock, .. } = self;
+        let Self { claim, submission, partition, clock, warnings, .. } = self;
         let offset = result.map_err(|error| of_log(&error, &submission))?;
         if let Some(claim) = claim {
             let id = submission.idempotency_key.as_ref().map(|_| submission.event.id().into());
@@ -286,7 +288,7 @@ impl Append {
             let now = clock.now();
             claim.keep(topic.meta.incarnation, First { partition, offset, id }, now.after(topic.spec.dedup_window.std()), now);
         }
-        Ok(Outcome::Accepted { id: id_of(&submission.event), topic: submission.route.topic.name.clone(), partition, offset })
+        Ok(Outcome::Accepted { id: id_of(&submission.event), topic: submission.route.topic.name.clone(), partition, offset, warnings })
     }
 }
 
@@ -295,8 +297,8 @@ fn duplicate(submission: &Submission, first: First) -> Outcome {
     Outcome::Duplicate { id, topic: submission.route.topic.name.clone(), partition: first.partition, offset: first.offset }
 }
 
-fn dead_lettered(submission: &Submission, reason: Reason) -> Outcome {
-    Outcome::DeadLettered { id: id_of(&submission.event), topic: submission.route.topic.name.clone(), reason }
+fn dead_lettered(submission: &Submission, reason: Reason, warnings: Warnings) -> Outcome {
+    Outcome::DeadLettered { id: id_of(&submission.event), topic: submission.route.topic.name.clone(), reason, warnings }
 }
 
 /// What a publisher, or a reader, hears of a topic that is not there.

@@ -11,6 +11,7 @@ use posthorn_domain::resource::SchemaSpec;
 use posthorn_domain::schema::named::{Named, parse_list, version_number};
 use smallvec::SmallVec;
 
+use super::answer::Warnings;
 use crate::route::{SchemaRoute, Table, TopicRoute};
 
 /// Faults that one refusal tells.
@@ -151,6 +152,11 @@ fn invalid(faults: Vec<Fault>) -> Refusal {
 
 fn label(route: &SchemaRoute) -> String {
     route.version.reference().to_string()
+}
+
+/// What the publisher of an event that names them should know.
+pub(super) fn warnings(set: &Set) -> Warnings {
+    set.iter().filter_map(|route| route.warning.clone()).collect()
 }
 
 /// The specifications of a set, for the QoS rules.

@@ -1,5 +1,6 @@
 //! From resources to a [`Table`]: compiles what changed, keeps the rest, and names what it could not use (I8).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -9,8 +10,8 @@ use posthorn_domain::guard::Guard;
 use posthorn_domain::ids::SubscriptionId;
 use posthorn_domain::names::{Name, TopicName};
 use posthorn_domain::problem::Problem;
-use posthorn_domain::resource::{Meta, SchemaSpec, SchemaVersion, Subscription, SubscriptionSpec, Topic, TopicSpec};
-use posthorn_domain::schema::CompiledSchema;
+use posthorn_domain::resource::{Meta, SchemaSpec, SchemaVersion, Subscription, SubscriptionSpec, Topic, TopicSpec, UnknownMode};
+use posthorn_domain::schema::{Bundle, CompiledSchema};
 use posthorn_domain::signing::SigningKey;
 use posthorn_domain::snapshot::{Delta, Kind, Nack, Resource, ResourceKey};
 use posthorn_domain::time::Time;
@@ -18,7 +19,7 @@ use posthorn_storage::log::{Log, TopicSettings};
 use serde_json::Value;
 
 use super::index::Editor;
-use super::table::{Changes, SchemaRoute, SubscriptionRoute, Table, TopicRoute};
+use super::table::{Changes, SchemaFacts, SchemaRoute, SubscriptionRoute, Table, TopicRoute};
 
 /// The generation of the next table of this process.
 static GENERATIONS: AtomicU64 = AtomicU64::new(1);
@@ -68,9 +69,11 @@ impl Builder {
             self.remove(&mut table, key, &mut removed_topics);
         }
         let mut changed: Vec<_> = delta.changed.iter().filter_map(|(key, resource)| Some((key.kind()?, key, resource))).collect();
-        changed.sort_by_key(|(kind, ..)| *kind);
+        // Versions refer to older ones only, so that in the order in which they were made each finds those it refers to.
+        changed.sort_by_key(|(kind, _, resource)| (*kind, resource.incarnation));
         for (kind, key, resource) in changed {
             let result = match kind {
+                Kind::SchemaInfo => add_schema_facts(&mut table, resource),
                 Kind::Schema => add_schema(&mut table, resource),
                 Kind::Topic => self.add_topic(&mut table, resource),
                 Kind::Subscription => self.add_subscription(&mut table, resource),
@@ -100,6 +103,7 @@ impl Builder {
                     table.changes.subscriptions.push(old.id());
                 }
             }
+            Some(Kind::SchemaInfo) => drop(table.schema_infos.remove(name)),
             Some(Kind::Schema) => {
                 let version: u32 = parts.next().and_then(|text| text.parse().ok()).unwrap_or(0);
                 let Some(old) = table.schemas.get_mut(name).and_then(|versions| versions.remove(&version)) else { return };
@@ -107,6 +111,10 @@ impl Builder {
                 if id.is_some_and(|id| table.schema_ids.get(id).is_some_and(|known| *known == old.version.reference())) {
                     table.schema_ids.remove(id.unwrap_or_default());
                 }
+                if table.schemas.get(name).is_some_and(BTreeMap::is_empty) {
+                    table.schemas.remove(name);
+                }
+                note_ids(table, name);
             }
             None => {}
         }
@@ -204,22 +212,43 @@ impl Places {
     }
 }
 
+fn add_schema_facts(table: &mut Table, resource: &Resource) -> Result<(), Problem> {
+    let name: Name = text(&resource.document, "name").parse().map_err(|error| broken(&error))?;
+    let compatibility = text(&resource.document, "compatibility").parse().map_err(|error: UnknownMode| broken(&error))?;
+    table.schema_infos.insert(name, SchemaFacts { compatibility, meta: meta(resource) });
+    Ok(())
+}
+
 fn add_schema(table: &mut Table, resource: &Resource) -> Result<(), Problem> {
     let spec = SchemaSpec::parse(&resource.document)?;
     let name: Name = text(&resource.document, "name").parse().map_err(|error| broken(&error))?;
     let version = resource.document.get("version").and_then(Value::as_u64).and_then(|version| u32::try_from(version).ok()).unwrap_or(0);
-    let version = SchemaVersion { name, version, spec, meta: meta(resource) };
+    let (references, deprecated) = SchemaVersion::settled(&resource.document);
+    let version = SchemaVersion { name, version, spec, references, deprecated, meta: meta(resource) };
     let known = table.schemas.get(&version.name).and_then(|versions| versions.get(&version.version));
-    if known.is_some_and(|known| known.version.spec == version.spec) {
-        return Ok(());
-    }
-    let compiled = CompiledSchema::compile(version.name.clone(), version.version, &version.spec.schema, version.spec.assert_formats)
-        .map_err(|faults| broken(&"the schema does not compile").with_errors(faults))?;
-    if let Some(id) = version.spec.id() {
-        table.schema_ids.insert(id.to_owned(), version.reference());
-    }
-    table.schemas.entry(version.name.clone()).or_default().insert(version.version, Arc::new(SchemaRoute { version, compiled }));
+    let same = known.filter(|known| known.version.spec == version.spec && known.version.references == version.references);
+    let compiled = match same {
+        Some(known) => known.compiled.clone(),
+        None => Arc::new(compiled(table, &version)?),
+    };
+    let name = version.name.clone();
+    table.schemas.entry(name.clone()).or_default().insert(version.version, Arc::new(SchemaRoute::new(version, compiled)));
+    note_ids(table, &name);
     Ok(())
+}
+
+/// An `$id` of several versions is the newest one's.
+fn note_ids(table: &mut Table, name: &str) {
+    let routes = table.schemas.get(name).into_iter().flat_map(|versions| versions.values());
+    let ids = routes.filter_map(|route| Some((route.version.spec.id()?.to_owned(), route.version.reference())));
+    table.schema_ids.extend(ids);
+}
+
+/// With the versions that it refers to, which were applied before.
+fn compiled(table: &Table, version: &SchemaVersion) -> Result<CompiledSchema, Problem> {
+    Bundle::new(&version.spec.schema, &version.references, table)
+        .and_then(|bundle| CompiledSchema::of(version.reference(), &bundle, version.spec.assert_formats))
+        .map_err(|faults| broken(&"the schema does not compile").with_errors(faults))
 }
 
 fn signing_keys(spec: &SubscriptionSpec) -> Result<Vec<(SigningKey, Option<Time>)>, Problem> {

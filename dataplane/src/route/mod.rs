@@ -13,4 +13,4 @@ pub use build::{Applied, Builder};
 pub use index::{Editor, Filters, Index, Known};
 pub use live::Live;
 pub use look::look;
-pub use table::{Changes, Map, SchemaRoute, SubscriptionRoute, Table, TopicRoute};
+pub use table::{Changes, Map, SchemaFacts, SchemaRoute, SubscriptionRoute, Table, TopicRoute};

@@ -8,8 +8,8 @@ use imbl::{OrdMap, Vector};
 use posthorn_domain::filter::View;
 use posthorn_domain::ids::SubscriptionId;
 use posthorn_domain::names::{SchemaName, SchemaRef, TopicName};
-use posthorn_domain::resource::{Mode, SchemaVersion, Status, Subscription, Topic};
-use posthorn_domain::schema::CompiledSchema;
+use posthorn_domain::resource::{Compatibility, Meta, Mode, SchemaVersion, Status, Subscription, Topic};
+use posthorn_domain::schema::{CompiledSchema, Library, Registered};
 use posthorn_domain::signing::SigningKey;
 use posthorn_domain::time::Time;
 use posthorn_storage::log::TopicLog;
@@ -30,6 +30,8 @@ pub struct Table {
     pub changes: Changes,
     /// Topics by name.
     pub topics: Map<TopicName, Arc<TopicRoute>>,
+    /// What is known of schemas beside their versions, by name.
+    pub schema_infos: Map<SchemaName, SchemaFacts>,
     /// Schemas by name and version.
     pub schemas: Map<SchemaName, BTreeMap<u32, Arc<SchemaRoute>>>,
     /// Versions by the `$id` of their document.
@@ -62,12 +64,39 @@ pub struct TopicRoute {
     pub(super) turn: AtomicU32,
 }
 
+/// What is known of a schema beside its versions.
+#[derive(Clone, Debug)]
+pub struct SchemaFacts {
+    /// How a new version must fit the earlier ones.
+    pub compatibility: Compatibility,
+    /// Revision and times.
+    pub meta: Meta,
+}
+
 /// A schema version, compiled.
 pub struct SchemaRoute {
     /// What was registered.
     pub version: SchemaVersion,
     /// Ready to check data.
-    pub compiled: CompiledSchema,
+    pub compiled: Arc<CompiledSchema>,
+    /// What a publisher who uses it is told.
+    pub warning: Option<Arc<str>>,
+}
+
+impl SchemaRoute {
+    /// The version and what checks data for it.
+    pub fn new(version: SchemaVersion, compiled: Arc<CompiledSchema>) -> Self {
+        let warning =
+            version.deprecated.as_ref().map(|message| format!("schema `{}` is deprecated: {message}", version.reference()).into());
+        Self { version, compiled, warning }
+    }
+}
+
+impl Library for Table {
+    fn registered(&self, reference: &SchemaRef) -> Option<Registered<'_>> {
+        let version = &self.schemas.get(&reference.name)?.get(&reference.version)?.version;
+        Some(Registered { schema: &version.spec.schema, references: &version.references })
+    }
 }
 
 /// A subscription, compiled.

@@ -24,7 +24,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Writes `bytes` for each request and leaves the connection open.
+    /// Writes `bytes` for each request and leaves the connection open. Requests to `/hang` get no answer.
     pub(crate) async fn answers(bytes: impl Into<Script>) -> Self {
         Self::start(bytes.into(), After::KeepOpen).await
     }
@@ -78,7 +78,9 @@ impl Server {
 
 async fn serve(mut stream: TcpStream, script: &[u8], after: After, closed: &Notify) -> Option<()> {
     loop {
-        request(&mut stream).await?;
+        if request(&mut stream).await?.starts_with("post /hang") {
+            std::future::pending::<()>().await;
+        }
         stream.write_all(script).await.ok()?;
         match after {
             After::KeepOpen => {}
@@ -98,8 +100,8 @@ async fn serve(mut stream: TcpStream, script: &[u8], after: After, closed: &Noti
     }
 }
 
-/// Reads one request, which ends in the body that all tests send.
-async fn request(stream: &mut TcpStream) -> Option<()> {
+/// Reads one request, which ends in the body that all tests send, in lower case.
+async fn request(stream: &mut TcpStream) -> Option<String> {
     let mut seen = Vec::new();
     while !seen.ends_with(b"\r\n\r\n{\"a\":1}") {
         if stream.read_buf(&mut seen).await.ok()? == 0 {
@@ -108,5 +110,5 @@ async fn request(stream: &mut TcpStream) -> Option<()> {
     }
     let text = String::from_utf8(seen).unwrap().to_ascii_lowercase();
     assert!(text.starts_with("post /") && text.contains("\r\ncontent-length: 7\r\n") && text.contains("\r\nhost: "), "{text}");
-    Some(())
+    Some(text)
 }

@@ -12,13 +12,14 @@ use crate::json::{Doc, Parser};
 
 const DATA: &[u8] = br#"{"n": 7, "s": "abc", "t": true, "z": null, "list": [1, 2.5, "x", {"k": [1]}], "m": {"a": {"b": -1}}, "0": 0}"#;
 
-/// Reads `text` as CESQL, as CEL and, if it is JSON, as a filter.
+/// Reads the text as CESQL, as CEL and, if it is JSON, as a filter; bytes that are no text are passed over.
 ///
 /// # Panics
 ///
 /// If failing fast and complete evaluation disagree, a condition of a filter that holds does not, or a filter that fails is
 /// not explained.
-pub fn filters(text: &str) {
+pub fn filters(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
     for program in [Program::sql(text), Program::cel(text)] {
         match program {
             Ok(program) => check(&Filter::Expr(program.into())),

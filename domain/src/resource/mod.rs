@@ -11,7 +11,7 @@ mod tests;
 mod topic;
 
 pub use endpoint::{Auth, Endpoint, Format};
-pub use schema::{Compatibility, SchemaInfo, SchemaSpec, SchemaVersion};
+pub use schema::{Compatibility, SchemaInfo, SchemaSpec, SchemaVersion, UnknownMode, parse_deprecation};
 pub use subscription::{Key, Limits, Mode, OldSecret, Qos, RetryPolicy, Scheme, Signing, Start, Status, Subscription, SubscriptionSpec};
 pub use topic::{MAX_HOPS, Retention, Topic, TopicSpec};
 

@@ -5,15 +5,14 @@ use std::fmt;
 use jsonschema::{PatternOptions, ValidationError, Validator};
 use serde_json::Value;
 
+use super::bundle::Bundle;
 use super::complexity::{self, Complexity};
-use super::draft;
 use super::errors::{self, Errors};
 use super::meter::Meter;
 use super::patterns::{self, MAX_PATTERN_BYTES, Weight};
-use super::references::Graph;
 use super::tape::{Tape, TapeNode};
 use crate::json::{Doc, fragment};
-use crate::names::{SchemaName, SchemaRef};
+use crate::names::{References, SchemaName, SchemaRef};
 use crate::problem::Fault;
 
 /// Memory for a pattern's automaton while it runs.
@@ -39,24 +38,40 @@ impl CompiledSchema {
     /// At least one fault, with pointers into the schema: it is in no known draft or not valid in its own, a reference
     /// leaves the document, a pattern needs look-around or back-references, or it is too large or too complex.
     pub fn compile(name: SchemaName, version: u32, schema: &Value, assert_formats: bool) -> Result<Self, Vec<Fault>> {
-        complexity::check_size(schema).map_err(|fault| vec![fault])?;
-        let draft = draft::of(schema).ok_or_else(|| {
-            vec![Fault {
-                schema: None,
-                pointer: "#/$schema".into(),
-                detail: "the draft is not known; drafts 4, 6, 7, 2019-09 and 2020-12 are".into(),
-            }]
-        })?;
-        let complexity = complexity::measure(&Graph::of(schema, draft)?).map_err(|fault| vec![fault])?;
-        let weight = patterns::weigh(schema).map_err(|fault| vec![fault])?;
-        let validator = jsonschema::options_for::<Tape>()
-            .with_draft(draft)
+        let bundle = Bundle::new(schema, &References::new(), &())?;
+        Self::of(SchemaRef { name, version }, &bundle, assert_formats)
+    }
+
+    /// The same for a document with references to registered ones; `assert_formats` holds for all of them. The limits on
+    /// one schema hold for all of its bundle together.
+    ///
+    /// # Errors
+    ///
+    /// As [`CompiledSchema::compile`].
+    pub fn of(reference: SchemaRef, bundle: &Bundle, assert_formats: bool) -> Result<Self, Vec<Fault>> {
+        let complexity = complexity::measure(&bundle.graph()?).map_err(|fault| vec![fault])?;
+        let weight = patterns::weigh(bundle.documents()).map_err(|fault| vec![fault])?;
+        let registry = jsonschema::Registry::new()
+            .extend(bundle.registered())
+            .and_then(jsonschema::RegistryBuilder::prepare)
+            .map_err(|error| vec![Fault { schema: None, pointer: "#".into(), detail: errors::shortened(&error.to_string()) }])?;
+        let options = jsonschema::options_for::<Tape>()
+            .with_draft(bundle.draft())
             .with_pattern_options(PatternOptions::regex().size_limit(MAX_PATTERN_BYTES).dfa_size_limit(AUTOMATON_BYTES))
             .should_validate_formats(assert_formats)
-            .offline()
-            .build(schema)
-            .map_err(|error| vec![build_fault(&error)])?;
-        Ok(Self { reference: SchemaRef { name, version }, validator, complexity, weight })
+            .offline();
+        let built = if bundle.others().next().is_some() {
+            options.with_registry(&registry).build(bundle.root())
+        } else {
+            options.build(bundle.root())
+        };
+        let validator = built.map_err(|error| vec![build_fault(&error)])?;
+        Ok(Self { reference, validator, complexity, weight })
+    }
+
+    /// About how many subschemas look at one value of the data.
+    pub fn paths(&self) -> u64 {
+        self.complexity.paths
     }
 
     /// Its name and version.

@@ -12,6 +12,35 @@ const DRAFTS: [(&str, Draft); 5] = [
     ("json-schema.org/draft/2020-12/schema", Draft::Draft202012),
 ];
 
+/// The draft of a schema that names none.
+pub(super) const DEFAULT_URI: &str = "https://json-schema.org/draft/2020-12/schema";
+
+/// How keywords are to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the names are the drafts' own")]
+pub enum Dialect {
+    Draft4,
+    Draft6,
+    Draft7,
+    Draft201909,
+    Draft202012,
+}
+
+pub(super) fn dialect(draft: Draft) -> Dialect {
+    match draft {
+        Draft::Draft4 => Dialect::Draft4,
+        Draft::Draft6 => Dialect::Draft6,
+        Draft::Draft7 => Dialect::Draft7,
+        Draft::Draft201909 => Dialect::Draft201909,
+        _ => Dialect::Draft202012,
+    }
+}
+
+/// The keyword by which a schema names itself.
+pub(super) fn id_keyword(draft: Draft) -> &'static str {
+    if draft == Draft::Draft4 { "id" } else { "$id" }
+}
+
 /// The draft that `$schema` names, 2020-12 without one. `None` if it names another.
 pub(super) fn of(schema: &Value) -> Option<Draft> {
     match schema.get("$schema") {

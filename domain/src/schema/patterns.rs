@@ -26,14 +26,14 @@ pub(super) struct Weight {
     pub(super) name: usize,
 }
 
-/// Weighs all patterns of a schema that is not nested too deeply.
+/// Weighs all patterns of the documents of a schema, which are not nested too deeply.
 ///
 /// # Errors
 ///
 /// A fault if they are too many or too large together. Whether each is valid is the compiler's to say.
-pub(super) fn weigh(schema: &Value) -> Result<Weight, Fault> {
+pub(super) fn weigh<'s>(documents: impl Iterator<Item = &'s Value>) -> Result<Weight, Fault> {
     let mut scale = Scale::default();
-    scale.add(schema);
+    documents.for_each(|document| scale.add(document));
     if scale.count > MAX_PATTERNS || scale.bytes > MAX_TOTAL_BYTES {
         let detail = format!("the schema has {} patterns; at most {MAX_PATTERNS}, of 8 MiB compiled, are allowed", scale.count);
         return Err(Fault { schema: None, pointer: "#".into(), detail });

@@ -134,7 +134,7 @@ fn number(random: &mut Random, depth: usize, variables: &[&str]) -> String {
                 "data.l[1]",
                 "data.x",
                 "size(data.l)",
-                "9223372036854775807",
+                "-9223372036854775808",
             ])
             .to_owned();
     }

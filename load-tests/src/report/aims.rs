@@ -17,8 +17,8 @@ pub(super) fn table(scenarios: &[Scenario], results: &Results) -> String {
         let wanted = format!("{} {}", if aim.at_least { "≥" } else { "≤" }, with_unit(&figure(aim.limit), row));
         let shown = measured.map_or_else(|| "not measured".to_owned(), |spread| with_unit(&spread.shown(), row));
         let verdict = measured.map_or("", |spread| verdict(aim, spread, kept));
-        let source =
-            kept.map_or_else(|| scenario.name.clone(), |kept| format!("{}, {} rounds, {}", scenario.name, kept.rounds, kept.commit));
+        let source = kept
+            .map_or_else(|| scenario.name.clone(), |kept| format!("{}, {} × {}, {}", scenario.name, kept.rounds, kept.depth, kept.commit));
         text.push_str(&format!("| {} | {} | {wanted} | {shown} | {verdict} | {source} |\n", aim.number, row.label));
     }
     text
@@ -74,7 +74,7 @@ rows:
     #[test]
     fn each_aim_is_met_missed_or_not_measured() {
         let scenario = Scenario::parse("s", TEXT, Depth::Quick, Path::new(".")).unwrap();
-        let mut kept = Kept { commit: "abc".into(), rounds: 2, ..Kept::default() };
+        let mut kept = Kept { commit: "abc".into(), rounds: 2, depth: "full".into(), ..Kept::default() };
         let pairs =
             [("a/load/cpu", [8.0, 9.0]), ("b/load/cpu", [10.0, 10.0]), ("a/m/memory", [50.0, 52.0]), ("a/load/memory", [20.0, 22.0])];
         kept.values = pairs.into_iter().map(|(name, values)| (name.to_owned(), values.map(Some).to_vec())).collect();
@@ -82,9 +82,9 @@ rows:
         results.scenarios.insert("s".to_owned(), kept);
         let lines = table(std::slice::from_ref(&scenario), &results);
         let lines: Vec<&str> = lines.lines().skip(5).collect();
-        assert_eq!(lines[0], "| 1 | first | ≥ 0.80 | 0.85 (0.80–0.90) | met | s, 2 rounds, abc |");
-        assert_eq!(lines[1], "| 2 | second | ≤ 10.0 KB | 15.0 (15.0–15.0) KB | **missed** | s, 2 rounds, abc |");
-        assert_eq!(lines[2], "| 3 | third | ≤ 1.00 | not measured |  | s, 2 rounds, abc |");
+        assert_eq!(lines[0], "| 1 | first | ≥ 0.80 | 0.85 (0.80–0.90) | met | s, 2 × full, abc |");
+        assert_eq!(lines[1], "| 2 | second | ≤ 10.0 KB | 15.0 (15.0–15.0) KB | **missed** | s, 2 × full, abc |");
+        assert_eq!(lines[2], "| 3 | third | ≤ 1.00 | not measured |  | s, 2 × full, abc |");
         results.scenarios.get_mut("s").unwrap().faults.push("lost".to_owned());
         assert!(table(&[scenario], &results).contains("0.85 (0.80–0.90) | **failed** |"));
     }

@@ -66,6 +66,13 @@ impl Results {
         std::fs::rename(&beside, file).with_context(|| file.display().to_string())
     }
 
+    /// Seconds that a scenario took the last time, in the same depth; 0 when that is not known.
+    #[must_use]
+    pub fn took_last(&self, scenario: &str, depth: Depth, rounds: u64) -> u64 {
+        let last = self.scenarios.get(scenario).filter(|kept| kept.depth == depth.word() && kept.rounds > 0);
+        last.map_or(0, |kept| (kept.seconds * rounds as f64 / kept.rounds as f64) as u64)
+    }
+
     /// Puts the outcome of a scenario in the place of the one before.
     pub fn put(&mut self, scenario: &Scenario, depth: Depth, outcome: &Outcome, machine: &Machine) {
         self.scenarios.insert(scenario.name.clone(), Kept::of(scenario, depth, outcome, machine));
@@ -86,7 +93,7 @@ impl Kept {
             commit: machine.commit.clone(),
             when: machine.day.clone(),
             machine: machine.description.clone(),
-            depth: if depth == Depth::Quick { "quick" } else { "full" }.to_owned(),
+            depth: depth.word().to_owned(),
             rounds: outcome.rounds.len(),
             seconds: outcome.took.as_secs_f64().round(),
             faults: outcome.faults.clone(),
@@ -151,7 +158,7 @@ mod tests {
         let file = folder.path().join("results.json");
         let mut results = Results::load(&file).unwrap();
         let machine = Machine { description: "m".into(), commit: "c1".into(), day: "d".into() };
-        let mut outcome = Outcome::default();
+        let mut outcome = Outcome { took: std::time::Duration::from_secs(5), ..Outcome::default() };
         for value in [1.0, 3.0] {
             let mut round = Rounds::default();
             round.values.insert("a/load/cpu".into(), value);
@@ -170,5 +177,7 @@ mod tests {
         assert_eq!(kept.scenarios["one"].figure("a/load/late"), [None, Some(123_457.0)]);
         assert_eq!(kept.scenarios["one"].lines["a/load/latency"], [(50.0, 2.0), (99.0, 4.0)]);
         assert!(kept.scenarios["one"].figure("nothing").is_empty());
+        let seconds = |depth| Results::took_last(&kept, "one", depth, 4);
+        assert_eq!((seconds(Depth::Full), seconds(Depth::Quick)), (10, 0), "5 s for two rounds");
     }
 }

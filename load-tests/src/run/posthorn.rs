@@ -22,6 +22,9 @@ const IN_FORCE_WITHIN: Duration = Duration::from_secs(180);
 const WRITERS: usize = 48;
 /// For one subscription that gets everything; the default suits partners, not a yardstick.
 const IN_FLIGHT: u32 = 64;
+const SHARED_MEMORY: &str = "/dev/shm";
+/// From this many on, progress is printed.
+const MANY: usize = 5_000;
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// A running Posthorn with a data folder of its own.
@@ -42,7 +45,7 @@ impl Posthorn {
     /// # Errors
     /// When it does not start or refuses them.
     pub(super) async fn start(binary: &Path, spec: &PosthornSpec, rig: &Rig) -> Result<Self> {
-        let folder = tempfile::tempdir().context("no temporary folder")?;
+        let folder = data_folder(spec.in_memory)?;
         let mut config = configuration(folder.path(), rig.ca_file().as_deref());
         merge(&mut config, &spec.config);
         std::fs::write(folder.path().join("posthorn.yaml"), config.to_string())?;
@@ -79,6 +82,7 @@ impl Posthorn {
     pub(super) async fn subscribe(&self, subscribe: &Subscribe, rig: &Rig) -> Result<()> {
         let all = (0..self.topics).flat_map(|topic| (0..subscribe.count).map(move |n| (topic, n)));
         let documents: Arc<Vec<Value>> = Arc::new(all.map(|(topic, n)| document(subscribe, topic, n, rig)).collect::<Result<_>>()?);
+        let (began, many) = (Instant::now(), documents.len() >= MANY);
         let mut writers = JoinSet::new();
         for first in 0..WRITERS {
             let (control, documents) = (Arc::clone(&self.control), Arc::clone(&documents));
@@ -95,7 +99,12 @@ impl Posthorn {
         while let Some(last) = writers.join_next().await {
             revision = revision.max(last??);
         }
-        self.in_force(revision).await
+        let made = began.elapsed().as_secs_f64();
+        self.in_force(revision).await?;
+        if many {
+            eprintln!("    {} subscriptions made in {made:.1} s, in force after {:.1} s", documents.len(), began.elapsed().as_secs_f64());
+        }
+        Ok(())
     }
 
     async fn register(&self, schemas: &Schemas) -> Result<Vec<String>> {
@@ -142,6 +151,12 @@ impl Posthorn {
             sleep(LOOK_AGAIN).await;
         }
     }
+}
+
+fn data_folder(in_memory: bool) -> Result<TempDir> {
+    let shared = Path::new(SHARED_MEMORY);
+    let folder = if in_memory && shared.is_dir() { tempfile::tempdir_in(shared) } else { tempfile::tempdir() };
+    folder.context("no temporary folder")
 }
 
 async fn launch(binary: &Path, folder: &Path) -> Result<Child> {

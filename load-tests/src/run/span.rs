@@ -54,12 +54,15 @@ pub(super) async fn send(send: &Send, running: &mut Running, rig: &Rig, figures:
     let series = sampler.stop().await;
     note_sent(send, &sent, due, figures);
     figures.series(&send.name, "memory", series);
-    let report = control::report(&rig.door, due.run).await?;
-    let delivered = note_arrived(&send.name, sent.began, &report, due, running, figures);
     if send.wait {
+        let report = control::report(&rig.door, due.run).await?;
+        let delivered = note_arrived(&send.name, sent.began, &report, due, running, figures);
         note_missing(&send.name, due, delivered, send.within, figures);
+        before.note(&send.name, Some(delivered), sent.accepted, running, rig, figures).await?;
+    } else {
+        // What arrives of it is a later step's to count.
+        before.note(&send.name, None, sent.accepted, running, rig, figures).await?;
     }
-    before.note(&send.name, delivered, sent.accepted, running, rig, figures).await?;
     if !send.may_refuse && sent.failed > 0 {
         figures.fault(format!(
             "{}: {} of {} events were refused: {:?} {:?}",
@@ -92,7 +95,7 @@ pub(super) async fn wait_for(
     let report = control::report(&rig.door, due.run).await?;
     let delivered = note_arrived(name, began.max(report.first.min(began)), &report, due, running, figures);
     note_missing(name, due, delivered, within, figures);
-    before.note(name, delivered.saturating_sub(already), due.events, running, rig, figures).await
+    before.note(name, Some(delivered.saturating_sub(already)), due.events, running, rig, figures).await
 }
 
 async fn warm_up(send: &Send, running: &Running, rig: &Rig) -> Result<()> {
@@ -172,7 +175,9 @@ fn note_arrived(name: &str, began: u64, report: &RunReport, due: Due, running: &
     figures.note(name, "delivered", delivered as f64);
     figures.note(name, "missing", due.deliveries.saturating_sub(delivered) as f64);
     figures.note(name, "repeated", counted().map(|(_, group)| group.repeated).sum::<u64>() as f64);
-    figures.note(name, "turned_away", report.groups.values().map(|group| group.refused).sum::<u64>() as f64);
+    let turned_away = report.groups.values().map(|group| group.refused).sum::<u64>() as f64;
+    figures.note(name, "turned_away", turned_away);
+    figures.note(name, "turned_away_each", turned_away / delivered.max(1) as f64);
     if delivered > 0 && seconds > 0.0 {
         let per_second = delivered as f64 / seconds;
         figures.note(name, "delivered_per_second", per_second);
@@ -219,19 +224,31 @@ impl Before {
     }
 
     /// Notes what was used since, for each delivery and each event.
-    async fn note(&self, name: &str, delivered: u64, events: u64, running: &Running, rig: &Rig, figures: &mut Figures) -> Result<()> {
+    async fn note(
+        &self,
+        name: &str,
+        delivered: Option<u64>,
+        events: u64,
+        running: &Running,
+        rig: &Rig,
+        figures: &mut Figures,
+    ) -> Result<()> {
         let now = Self::read(running, rig).await?;
-        let (deliveries, events) = (delivered.max(1) as f64, events.max(1) as f64);
-        let micros = |usage: Usage, earlier: Usage| usage.since(earlier).cpu.as_secs_f64() * 1e6 / deliveries;
-        figures.note(name, "generator_cpu", micros(now.generator, self.generator));
-        figures.note(name, "receiver_cpu", micros(now.receiver, self.receiver));
+        let (deliveries, events) = (delivered.map(|delivered| delivered.max(1) as f64), events.max(1) as f64);
+        let micros = |usage: Usage, earlier: Usage| usage.since(earlier).cpu.as_secs_f64() * 1e6;
+        if let Some(deliveries) = deliveries {
+            figures.note(name, "generator_cpu", micros(now.generator, self.generator) / deliveries);
+            figures.note(name, "receiver_cpu", micros(now.receiver, self.receiver) / deliveries);
+        }
         figures.note(name, "connections", now.connections.saturating_sub(self.connections) as f64);
         if !running.pids().is_empty() {
             let used = now.gateway.since(self.gateway);
-            figures.note(name, "cpu", micros(now.gateway, self.gateway));
+            if let Some(deliveries) = deliveries {
+                figures.note(name, "cpu", micros(now.gateway, self.gateway) / deliveries);
+                figures.note(name, "switches", used.switches as f64 / deliveries);
+            }
             figures.note(name, "cpu_per_event", used.cpu.as_secs_f64() * 1e6 / events);
             figures.note(name, "written", used.written as f64 / events);
-            figures.note(name, "switches", used.switches as f64 / deliveries);
             figures.note(name, "descriptors", used.descriptors as f64);
         }
         let signatures = control::status(&rig.door).await?.signatures;

@@ -28,6 +28,17 @@ pub enum Depth {
     Full,
 }
 
+impl Depth {
+    /// As scenarios and results name it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Quick => "quick",
+            Self::Full => "full",
+        }
+    }
+}
+
 /// A scenario.
 #[derive(Debug, Clone)]
 pub struct Scenario {
@@ -110,6 +121,8 @@ pub struct PosthornSpec {
     pub schemas: Schemas,
     /// Configuration over that of the harness.
     pub config: Value,
+    /// Its data is in memory (`/dev/shm`, where that is there): for setups that would wait for a disk.
+    pub in_memory: bool,
 }
 
 /// Schemas that are registered.

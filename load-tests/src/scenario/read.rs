@@ -27,7 +27,7 @@ pub(super) fn scenario(name: &str, mut document: Value, depth: Depth, folder: &P
         about: fields.text("about", &mut faults).unwrap_or_default(),
         order: fields.whole("order", 0..=1_000, &mut faults).unwrap_or(1_000),
         rounds: fields.whole("rounds", 1..=100, &mut faults).unwrap_or(3),
-        included: only.is_none_or(|word| (word == "full") == (depth == Depth::Full)),
+        included: only.is_none_or(|word| word == depth.word()),
         limit: fields.duration("limit", &mut faults).unwrap_or(LIMIT),
         receiver: receiver(fields.take("receiver").unwrap_or(Value::Null), &mut faults),
         variants: common.variants(fields.list("variants", &mut faults), &mut faults),
@@ -41,7 +41,7 @@ pub(super) fn scenario(name: &str, mut document: Value, depth: Depth, folder: &P
 
 /// Replaces each `{quick: …, full: …}` by the one that is in force.
 fn choose(value: &mut Value, depth: Depth) {
-    let name = if depth == Depth::Quick { "quick" } else { "full" };
+    let name = depth.word();
     match value {
         Value::Object(members) if members.len() == 2 && members.contains_key("quick") && members.contains_key("full") => {
             let mut chosen = members.remove(name).unwrap_or_default();
@@ -133,6 +133,7 @@ impl Common<'_> {
             topic: fields.take("topic").unwrap_or_default(),
             schemas: schemas(fields.text("schemas", faults).as_deref(), self.folder),
             config: fields.take("config").unwrap_or_default(),
+            in_memory: fields.word("data", &["disk", "memory"], faults) == Some("memory"),
         };
         let external = fields.take("gateway");
         match kind {

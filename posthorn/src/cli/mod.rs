@@ -14,7 +14,7 @@ use crate::config::Given;
 pub use filters::{ExplainArgs, FilterCheck, FilterVerb};
 pub use readers::ReaderVerb;
 pub use resources::{DeadLetterFilter, DeadLetterVerb, DeliveryVerb, NodeVerb, SchemaVerb, SubscriptionVerb, TopicVerb};
-pub use resources::{SchemaAdd, SubscriptionCreate, TopicPut};
+pub use resources::{SchemaAdd, SchemaCheck, SchemaMembers, SubscriptionCreate, TopicPut};
 pub use traffic::{ListenArgs, PublishArgs, TailArgs};
 
 /// CloudEvents in, checked, kept and fanned out as signed webhooks.

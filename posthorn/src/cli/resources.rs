@@ -93,16 +93,39 @@ pub enum SchemaVerb {
     /// Show all.
     List,
     /// Say whether a version would be accepted; exit 1 when not.
-    Check {
-        #[command(flatten)]
-        add: SchemaAdd,
-        /// Also validate so many stored events.
+    Check(SchemaCheck),
+    /// Set how new versions must fit the earlier ones.
+    SetCompatibility {
+        #[doc = "Its name."]
+        name: String,
+        #[doc = "none, backward, forward, full, backward_transitive, forward_transitive or full_transitive."]
+        mode: String,
+        #[doc = "Do not wait until all nodes know."]
         #[arg(long)]
-        sample: Option<u32>,
+        no_wait: bool,
+    },
+    /// Tell publishers not to use a version any more.
+    Deprecate {
+        #[doc = "Its name."]
+        name: String,
+        #[doc = "The version's number."]
+        version: u32,
+        #[doc = "What publishers are told; left out, the version is not deprecated any more."]
+        message: Option<String>,
+        #[doc = "Do not wait until all nodes know."]
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Delete a version, or a schema with all its versions.
+    Delete {
+        #[doc = "Its name."]
+        name: String,
+        #[doc = "The version's number; all versions when left out."]
+        version: Option<u32>,
     },
 }
 
-/// `schema add` and `schema check`.
+/// `schema add`.
 #[derive(Debug, Args)]
 pub struct SchemaAdd {
     /// Its name.
@@ -110,6 +133,47 @@ pub struct SchemaAdd {
     /// The JSON Schema, or a body with it as `schema`; JSON or YAML; `-` is standard input.
     #[arg(long)]
     pub file: String,
+    #[command(flatten)]
+    pub members: SchemaMembers,
+    /// Check only.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Also validate so many stored events and report.
+    #[arg(long)]
+    pub sample: Option<u32>,
+    /// Add it although its compatibility cannot be decided.
+    #[arg(long = "override")]
+    pub override_undecided: bool,
+    /// Do not wait until all nodes know.
+    #[arg(long)]
+    pub no_wait: bool,
+}
+
+/// `schema check FILE --against NAME`, or `schema check NAME --file FILE`.
+#[derive(Debug, Args)]
+pub struct SchemaCheck {
+    /// With `--against` the file, else the schema's name.
+    #[arg(value_name = "FILE|NAME")]
+    pub target: String,
+    /// The schema whose versions it must fit; by its own mode, or `backward` when it has none.
+    #[arg(long, conflicts_with = "file", required_unless_present = "file")]
+    pub against: Option<String>,
+    /// The JSON Schema, or a body with it as `schema`; JSON or YAML; `-` is standard input.
+    #[arg(long)]
+    pub file: Option<String>,
+    /// The mode to check by instead of the schema's own.
+    #[arg(long)]
+    pub compatibility: Option<String>,
+    #[command(flatten)]
+    pub members: SchemaMembers,
+    /// Also validate so many stored events.
+    #[arg(long)]
+    pub sample: Option<u32>,
+}
+
+/// Members of a version beside its document.
+#[derive(Debug, Args)]
+pub struct SchemaMembers {
     /// Time to live of its events.
     #[arg(long)]
     pub ttl: Option<String>,
@@ -128,9 +192,6 @@ pub struct SchemaAdd {
     /// Also when filters read what it no longer names.
     #[arg(long)]
     pub force: bool,
-    /// Do not wait until all nodes know.
-    #[arg(long)]
-    pub no_wait: bool,
 }
 
 /// `subscription`. `ID` may also be a subscription's name.

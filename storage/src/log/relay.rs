@@ -176,7 +176,7 @@ mod tests {
     #[test]
     fn everyone_on_every_thread_hears_of_it() {
         let answer = Answer::default();
-        let (ready, waiting) = std::sync::mpsc::channel();
+        let (ready, waiting) = std::sync::mpsc::sync_channel(3);
         let threads: Vec<_> = [true, true, false]
             .into_iter()
             .map(|relayed| {

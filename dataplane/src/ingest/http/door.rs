@@ -10,7 +10,8 @@ use posthorn_domain::problem::{Code, Problem};
 use super::caller::authenticate;
 use super::reply::{self, Body};
 use super::routes::Route;
-use super::{explaining, publish, reading, schemas};
+use super::schemas::Reading;
+use super::{explaining, publish, reading};
 use crate::config;
 use crate::explain::Explainer;
 use crate::ingest::{Budget, Pipeline};
@@ -72,9 +73,10 @@ impl Door {
                 let shown: String = source.chars().take(200).collect();
                 Err(Problem::new(Code::NotFound, format!("source `{shown}` is not registered")))
             }
-            Route::Schemas if reads => schemas::list(&self.live.snapshot(), parts.uri.query()),
-            Route::Schema(name) if reads => schemas::get(&self.live.snapshot(), name),
-            Route::SchemaVersion(name, version) if reads => schemas::version(&self.live.snapshot(), name, version),
+            Route::Schemas if reads => Reading::of(self.live.snapshot(), &parts).list(),
+            Route::Schema(name) if reads => Reading::of(self.live.snapshot(), &parts).schema(name),
+            Route::SchemaVersions(name) if reads => Reading::of(self.live.snapshot(), &parts).versions(name),
+            Route::SchemaVersion(name, version) if reads => Reading::of(self.live.snapshot(), &parts).version(name, version),
             route => Ok(reply::not_allowed(route.allow())),
         }
     }

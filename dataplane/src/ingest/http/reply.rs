@@ -105,6 +105,13 @@ pub(super) fn not_allowed(allow: &'static str) -> Response<Body> {
     response
 }
 
+/// What the reader has is what there is.
+pub(super) fn not_modified() -> Response<Body> {
+    let mut response = Response::new(Body::whole(Bytes::new()));
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    response
+}
+
 /// What may be done here, for OPTIONS.
 pub(super) fn options(allow: &'static str) -> Response<Body> {
     let mut response = Response::new(Body::whole(Bytes::new()));

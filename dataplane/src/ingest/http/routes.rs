@@ -27,6 +27,8 @@ pub(super) enum Route<'a> {
     Schemas,
     /// `/v1/schemas/{name}`
     Schema(Cow<'a, str>),
+    /// `/v1/schemas/{name}/versions`
+    SchemaVersions(Cow<'a, str>),
     /// `/v1/schemas/{name}/versions/{n|latest}`
     SchemaVersion(Cow<'a, str>, Cow<'a, str>),
 }
@@ -49,6 +51,7 @@ impl<'a> Route<'a> {
             [Some("readers"), Some(name), Some("cursor"), None, ..] => Self::ReaderCursor(decoded(name)?),
             [Some("schemas"), None, ..] => Self::Schemas,
             [Some("schemas"), Some(name), None, ..] => Self::Schema(decoded(name)?),
+            [Some("schemas"), Some(name), Some("versions"), None, ..] => Self::SchemaVersions(decoded(name)?),
             [Some("schemas"), Some(name), Some("versions"), Some(version), None, ..] => {
                 Self::SchemaVersion(decoded(name)?, decoded(version)?)
             }
@@ -76,7 +79,9 @@ impl<'a> Route<'a> {
                 self.reader().map_or("OPTIONS", super::readers::Ask::allow)
             }
             Self::TopicEvents(_) => "GET, HEAD, POST, OPTIONS",
-            Self::Schemas | Self::Schema(_) | Self::SchemaVersion(..) | Self::Explain { .. } => "GET, HEAD, OPTIONS",
+            Self::Schemas | Self::Schema(_) | Self::SchemaVersions(_) | Self::SchemaVersion(..) | Self::Explain { .. } => {
+                "GET, HEAD, OPTIONS"
+            }
         }
     }
 }

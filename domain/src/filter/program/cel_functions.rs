@@ -90,6 +90,8 @@ fn to_int<'a>(value: &Value<'_>) -> Result<Value<'a>, Why> {
         Value::Int(value) => Some(*value),
         Value::Uint(value) => i64::try_from(*value).ok(),
         Value::Timestamp(time) => Some(time.as_second()),
+        // The least integer may have been another double before it was rounded: CEL calls it out of range.
+        Value::Double(value) if *value <= i64::MIN as f64 => None,
         Value::Double(_) | Value::Number(_) => match value.as_number() {
             Some(number) => number.trunc_i64(),
             None => None,

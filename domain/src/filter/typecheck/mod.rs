@@ -148,13 +148,14 @@ fn warnings(filters: &[Filter], at: &str, demands: &[Demand<'_>]) -> Vec<Finding
 
 /// The number of steps that are named, when not all are, by any schema.
 fn unnamed(read: &Read, shapes: &[Shape<'_>]) -> Option<usize> {
-    (0..read.path.0.len()).find(|&length| {
-        let path = &read.path.0[..=length];
-        !shapes.iter().any(|shape| {
+    let named = |path: &[path::Step]| {
+        shapes.iter().any(|shape| {
             let possible = shape.at(path);
             possible.is_there() && possible.named
         })
-    })
+    };
+    // What is named at its end is named on the way.
+    if named(&read.path.0) { None } else { (0..read.path.0.len()).find(|&length| !named(&read.path.0[..=length])) }
 }
 
 /// The places that the filters read, that `before` (a version of the schema) names, and that `after` does not name any

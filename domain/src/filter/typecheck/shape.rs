@@ -88,7 +88,7 @@ impl<'s> Walk<'_, 's> {
             None => self.local(schema),
             Some((step, rest)) => self.below(at, schema, step, rest),
         };
-        if let Some(reference) = schema.get("$ref") {
+        if let Some(reference) = get(schema, "$ref") {
             found = found.and(self.follow(at, reference).map_or_else(|| free(path), |target| self.at(target, path)));
         }
         for item in list(schema, "allOf") {
@@ -110,8 +110,8 @@ impl<'s> Walk<'_, 's> {
         if self.shape.draft < 7 {
             return None;
         }
-        let condition = self.at(at.down(schema.get("if")?), path);
-        let branch = |name: &str| schema.get(name).map(|branch| self.at(at.down(branch), path));
+        let condition = self.at(at.down(get(schema, "if")?), path);
+        let branch = |name: &str| get(schema, name).map(|branch| self.at(at.down(branch), path));
         let (then, otherwise) = (branch("then"), branch("else"));
         let then = then.map_or(condition.clone(), |then| then.and(condition));
         Some(then.or(otherwise.unwrap_or_else(|| free(path))))
@@ -119,7 +119,7 @@ impl<'s> Walk<'_, 's> {
 
     /// Up to draft 7 nothing counts beside a `$ref`.
     fn lone_reference(&self, at: At<'s>, schema: &'s Map<String, Value>) -> Option<Option<At<'s>>> {
-        let reference = schema.get("$ref").filter(|_| self.shape.draft <= 7)?;
+        let reference = get(schema, "$ref").filter(|_| self.shape.draft <= 7)?;
         Some(self.follow(at, reference))
     }
 
@@ -158,7 +158,7 @@ impl<'s> Walk<'_, 's> {
     }
 
     fn identifier(&self, schema: &'s Map<String, Value>) -> Option<&'s str> {
-        schema.get(if self.shape.draft == 4 { "id" } else { "$id" })?.as_str()
+        get(schema, if self.shape.draft == 4 { "id" } else { "$id" })?.as_str()
     }
 
     /// Whether references within it start at it: it has a name of its own that is not just a fragment.
@@ -169,17 +169,17 @@ impl<'s> Walk<'_, 's> {
     /// What the keywords that look at the value itself allow.
     fn local(&self, schema: &'s Map<String, Value>) -> Possible<'s> {
         let mut found = Possible { named: true, ..Possible::any() };
-        if let Some(kinds) = schema.get("type") {
+        if let Some(kinds) = get(schema, "type") {
             found = found.and(typed(kinds));
         }
-        if let Some(Value::Array(values)) = schema.get("enum") {
+        if let Some(Value::Array(values)) = get(schema, "enum") {
             found = found.and(Possible::one_of(values.iter().collect()));
         }
-        if let Some(value) = schema.get("const").filter(|_| self.shape.draft >= 6) {
+        if let Some(value) = get(schema, "const").filter(|_| self.shape.draft >= 6) {
             found = found.and(Possible::one_of(vec![value]));
         }
         let numbers = numbers(schema);
-        let count = |name: &str| schema.get(name).and_then(Value::as_f64).filter(|count| *count >= 0.0);
+        let count = |name: &str| get(schema, name).and_then(Value::as_f64).filter(|count| *count >= 0.0);
         let lengths = (count("minLength").map_or(0, floor), count("maxLength").map_or(u64::MAX, floor));
         found.and(Possible { numbers, lengths, ..Possible::any() })
     }
@@ -209,11 +209,11 @@ impl<'s> Walk<'_, 's> {
         let mut found = free(rest);
         found.named = false;
         let mut spoken = false;
-        if let Some(property) = schema.get("properties").and_then(|properties| properties.get(&**key)) {
+        if let Some(property) = get(schema, "properties").and_then(|properties| properties.get(&**key)) {
             found = found.and(self.at(at.down(property), rest));
             spoken = true;
         }
-        for (pattern, property) in schema.get("patternProperties").and_then(Value::as_object).into_iter().flatten().take(MAX_PATTERNS) {
+        for (pattern, property) in get(schema, "patternProperties").and_then(Value::as_object).into_iter().flatten().take(MAX_PATTERNS) {
             match fits(pattern, key) {
                 Some(true) => found = found.and(self.at(at.down(property), rest)),
                 Some(false) => continue,
@@ -221,11 +221,11 @@ impl<'s> Walk<'_, 's> {
             }
             spoken = true;
         }
-        let unread = schema.get("patternProperties").and_then(Value::as_object).is_some_and(|map| map.len() > MAX_PATTERNS);
+        let unread = get(schema, "patternProperties").and_then(Value::as_object).is_some_and(|map| map.len() > MAX_PATTERNS);
         if !spoken && !unread {
-            if let Some(others) = schema.get("additionalProperties") {
+            if let Some(others) = get(schema, "additionalProperties") {
                 found = found.and(self.others(at, others, rest));
-            } else if let Some(others) = schema.get("unevaluatedProperties").filter(|_| self.shape.draft >= 8)
+            } else if let Some(others) = get(schema, "unevaluatedProperties").filter(|_| self.shape.draft >= 8)
                 && !self.evaluates_in_place(at, schema, key)
             {
                 found = found.and(self.others(at, others, rest));
@@ -243,11 +243,11 @@ impl<'s> Walk<'_, 's> {
     }
 
     fn element(&self, at: At<'s>, schema: &'s Map<String, Value>, step: &Step, rest: &[Step]) -> Possible<'s> {
-        let bound = |name: &str| schema.get(name).and_then(Value::as_f64);
+        let bound = |name: &str| get(schema, name).and_then(Value::as_f64);
         let (prefix, others) = if self.shape.draft >= 9 { ("prefixItems", "items") } else { ("items", "additionalItems") };
-        let (listed, others) = match schema.get(prefix) {
-            Some(Value::Array(items)) => (items.as_slice(), schema.get(others)),
-            None if self.shape.draft >= 9 => (&[][..], schema.get(others)),
+        let (listed, others) = match get(schema, prefix) {
+            Some(Value::Array(items)) => (items.as_slice(), get(schema, others)),
+            None if self.shape.draft >= 9 => (&[][..], get(schema, others)),
             every => (&[][..], every),
         };
         let others = |rest| others.map_or_else(|| free(rest), |others| self.at(at.down(others), rest));
@@ -276,15 +276,15 @@ impl<'s> Walk<'_, 's> {
         }
         let may = |subschema: &'s Value| self.evaluates(at.down(subschema), key);
         let referred = |reference| self.follow(at, reference).is_none_or(|target| self.evaluates(target, key));
-        schema.get("$ref").is_some_and(referred)
+        get(schema, "$ref").is_some_and(referred)
             || ["allOf", "anyOf", "oneOf"].iter().any(|keyword| list(schema, keyword).any(may))
-            || ["if", "then", "else"].iter().any(|keyword| schema.get(*keyword).is_some_and(may))
-            || schema.get("dependentSchemas").and_then(Value::as_object).is_some_and(|map| map.values().any(may))
+            || ["if", "then", "else"].iter().any(|keyword| get(schema, keyword).is_some_and(may))
+            || get(schema, "dependentSchemas").and_then(Value::as_object).is_some_and(|map| map.values().any(may))
     }
 
     fn evaluates(&self, at: At<'s>, key: &str) -> bool {
         let Some(schema) = at.schema.as_object() else { return false };
-        let names = |keyword: &str| schema.get(keyword).and_then(Value::as_object);
+        let names = |keyword: &str| get(schema, keyword).and_then(Value::as_object);
         names("properties").is_some_and(|properties| properties.contains_key(key))
             || names("patternProperties").is_some_and(|patterns| patterns.keys().any(|pattern| fits(pattern, key) != Some(false)))
             || schema.contains_key("additionalProperties")
@@ -295,26 +295,26 @@ impl<'s> Walk<'_, 's> {
     fn names(&self, at: At<'s>, path: &[Step], out: &mut Vec<&'s str>) {
         let Some(schema) = at.schema.as_object().filter(|_| !self.spent(at.depth)) else { return };
         let at = self.rebased(at, schema);
-        if let Some(target) = schema.get("$ref").and_then(|reference| self.follow(at, reference)) {
+        if let Some(target) = get(schema, "$ref").and_then(|reference| self.follow(at, reference)) {
             self.names(target, path, out);
         }
         for item in ["allOf", "anyOf", "oneOf"].iter().flat_map(|keyword| list(schema, keyword)) {
             self.names(at.down(item), path, out);
         }
-        for branch in ["if", "then", "else"].iter().filter_map(|keyword| schema.get(*keyword)) {
+        for branch in ["if", "then", "else"].iter().filter_map(|keyword| get(schema, keyword)) {
             self.names(at.down(branch), path, out);
         }
-        let properties = schema.get("properties").and_then(Value::as_object);
+        let properties = get(schema, "properties").and_then(Value::as_object);
         let Some((step, rest)) = path.split_first() else {
             let room = MAX_NAMES.saturating_sub(out.len());
             out.extend(properties.into_iter().flat_map(Map::keys).map(String::as_str).take(room));
             return;
         };
-        let elements = ["items", "additionalItems"].iter().filter_map(|keyword| schema.get(*keyword));
+        let elements = ["items", "additionalItems"].iter().filter_map(|keyword| get(schema, keyword));
         let listed = ["items", "prefixItems"].iter().flat_map(|keyword| list(schema, keyword));
         let elements = elements.chain(listed).filter(|_| !matches!(step, Step::Key(_, None)));
         let property = match step {
-            Step::Key(key, _) => properties.and_then(|properties| properties.get(&**key)).or_else(|| schema.get("additionalProperties")),
+            Step::Key(key, _) => properties.and_then(|properties| properties.get(&**key)).or_else(|| get(schema, "additionalProperties")),
             Step::Element => None,
         };
         for next in property.into_iter().chain(elements) {
@@ -334,8 +334,16 @@ fn free<'s>(path: &[Step]) -> Possible<'s> {
     if path.is_empty() { Possible { named: true, ..Possible::any() } } else { Possible::anything() }
 }
 
+/// A keyword's value. Most subschemas have so few that looking at each is faster than a look-up.
+fn get<'s>(schema: &'s Map<String, Value>, keyword: &str) -> Option<&'s Value> {
+    if schema.len() > 8 {
+        return schema.get(keyword);
+    }
+    schema.iter().find(|(name, _)| *name == keyword).map(|(_, value)| value)
+}
+
 fn list<'s>(schema: &'s Map<String, Value>, keyword: &str) -> impl Iterator<Item = &'s Value> {
-    schema.get(keyword).and_then(Value::as_array).into_iter().flatten()
+    get(schema, keyword).and_then(Value::as_array).into_iter().flatten()
 }
 
 fn typed<'s>(kinds: &Value) -> Possible<'s> {
@@ -360,8 +368,8 @@ fn typed<'s>(kinds: &Value) -> Possible<'s> {
 }
 
 fn numbers(schema: &Map<String, Value>) -> Range {
-    let number = |name: &str| schema.get(name).and_then(Value::as_f64);
-    let flag = |name: &str| schema.get(name) == Some(&Value::Bool(true));
+    let number = |name: &str| get(schema, name).and_then(Value::as_f64);
+    let flag = |name: &str| get(schema, name) == Some(&Value::Bool(true));
     [
         number("minimum").map(|low| Range::from(low, flag("exclusiveMinimum"))),
         number("maximum").map(|high| Range::up_to(high, flag("exclusiveMaximum"))),

@@ -156,7 +156,14 @@ impl<'s> Judge<'_, 's> {
         if !outcome.yes && !outcome.no {
             return Truth { outcome, why };
         }
-        Truth::of(outcome.not(), || Why::at(expr, "denies what always holds"))
+        Truth::of(outcome.not(), || {
+            let (path, detail) = match &inner.kind {
+                ExprKind::Exists(Place::Data(pointer)) => (Some(Path::from(pointer)), "is always there"),
+                ExprKind::Exists(Place::Attribute(_)) => (None, "denies what is in every event"),
+                _ => (place(inner, variables), "denies what always holds"),
+            };
+            Why { path: path.map(|path| path.to_string()), ..Why::at(expr, detail) }
+        })
     }
 
     fn logic(&self, expr: &Expr, logic: Logic, parts: &[Expr], variables: &Variables<'_>) -> Truth {
