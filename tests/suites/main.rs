@@ -24,6 +24,7 @@ mod nakadi;
 mod parity;
 mod planes;
 mod publish;
+mod pull;
 mod qos;
 mod readers;
 mod reading;

@@ -67,11 +67,23 @@ fn goodbye_frees_what_is_committed_and_leaves_time_for_the_rest() {
     let mut group = Group::default();
     assert!(give(&mut group, "a", 1, 5, 0));
     group.leave("a", at(1));
-    assert_eq!((group.present(at(1)), poll(&mut group, "b", 4, 1)), (0, vec![0, 2, 3]));
+    assert_eq!(poll(&mut group, "b", 4, 1), [0, 2, 3]);
     assert_eq!(group.commit(Some("a"), &[(parts(4)[1].clone(), 6)], true, at(2)), Err(Refused::NotGiven(parts(4)[1].clone())));
     assert_eq!(group.commit(Some("a"), &[(parts(4)[1].clone(), 5)], true, at(2)), Ok(()));
     assert_eq!(poll(&mut group, "b", 4, 2), [0, 1, 2, 3]);
     assert_eq!(group.poll("c", &parts(4), at(3), LEASE, 1), None, "one too many");
+}
+
+#[test]
+fn who_chooses_has_what_it_chose_and_no_share_in_the_rest() {
+    let mut group = Group::default();
+    let chosen = || parts(4).into_iter().skip(3);
+    assert_eq!(group.claim("a", chosen(), at(0), LEASE), Ok(()));
+    assert_eq!(group.claim("b", parts(4).into_iter(), at(0), LEASE), Err(parts(4)[3].clone()));
+    assert_eq!((poll(&mut group, "c", 4, 1), poll(&mut group, "a", 4, 1)), (vec![0, 1, 2], vec![3]));
+    assert_eq!(poll(&mut group, "d", 4, 2), [2]);
+    group.remove("a");
+    assert_eq!((poll(&mut group, "c", 4, 3), poll(&mut group, "d", 4, 3)), (vec![0, 1], vec![2, 3]));
 }
 
 proptest! {

@@ -23,6 +23,7 @@ pub use show::write_page;
 pub use stream::stream;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -141,9 +142,9 @@ impl Readers {
                 }
             }
             for (key, (life, next)) in next {
-                if !state.next.contains_key(&key) {
-                    batch.put_cursor(row(name, &key, life, next));
-                    state.next.insert(key, (life, next));
+                if let Entry::Vacant(place) = state.next.entry(key) {
+                    batch.put_cursor(row(name, place.key(), life, next));
+                    place.insert((life, next));
                 }
             }
             // Other filters may take what those before passed over.
