@@ -162,7 +162,7 @@ async fn long_polls_and_streams_wait_for_what_comes() -> Result<()> {
         world.publish("orders", json!(1)).await
     });
     let (answer, first) = (answer?, id?);
-    ensure!(ids(&answer) == [first.clone()]);
+    ensure!(ids(&answer) == std::slice::from_ref(&first));
     let mut stream = world.data.events("/v1/readers/r/events", &[]).await?;
     let event = stream.next(SOON).await?.context("the stream ended")?;
     ensure!(serde_json::from_str::<Value>(&event.data)?["event"]["id"] == *first, "{event:?}");
