@@ -23,10 +23,8 @@ fn main() {
     let bodies: Vec<(ResourceKey, Vec<u8>)> = (0..count).map(body).collect();
     stage.end("JSON text, for comparison");
     let started = clock.instant();
-    let held: BTreeMap<ResourceKey, Arc<Resource>> = bodies
-        .iter()
-        .map(|(key, body)| (key.clone(), Arc::new(serde_json::from_slice(body).expect("what was written"))))
-        .collect();
+    let held: BTreeMap<ResourceKey, Arc<Resource>> =
+        bodies.iter().map(|(key, body)| (key.clone(), Arc::new(serde_json::from_slice(body).expect("what was written")))).collect();
     println!("read: {:?}", started.elapsed());
     stage.end("held");
     let changed = held.iter().map(|(key, resource)| (key.clone(), (**resource).clone())).collect();

@@ -30,6 +30,8 @@ pub struct Config {
     pub log: Log,
     /// Sending events out.
     pub delivery: Delivery,
+    /// Readers that the node keeps the place of.
+    pub readers: Readers,
     /// How long a shutdown waits for what is under way.
     pub drain_deadline: Duration,
     /// The effective configuration as `/config` shows it, redacted.
@@ -124,4 +126,34 @@ pub struct Delivery {
     pub disable_after: Duration,
     /// At most one operational event of the same kind, subject and reason in this time.
     pub operations_interval: Duration,
+}
+
+/// Readers that the node keeps the place of.
+#[derive(Clone, Debug)]
+pub struct Readers {
+    /// How many there may be; more are refused.
+    pub max_readers: usize,
+    /// Members of one reader; more are refused.
+    pub max_members: usize,
+    /// How long a member may be silent before its partitions go to others.
+    pub lease: Duration,
+    /// Bytes of events in one page; one event is always given.
+    pub max_page_bytes: usize,
+    /// Bytes of all pages that are being made and sent; more wait, then are refused.
+    pub max_held_bytes: usize,
+    /// Polls and streams at the same time; more are refused.
+    pub max_waits: usize,
+}
+
+impl Default for Readers {
+    fn default() -> Self {
+        Self {
+            max_readers: 1000,
+            max_members: 64,
+            lease: Duration::from_secs(30),
+            max_page_bytes: 1 << 20,
+            max_held_bytes: 64 << 20,
+            max_waits: 1024,
+        }
+    }
 }

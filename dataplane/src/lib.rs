@@ -20,5 +20,6 @@ pub mod explain;
 pub mod ingest;
 pub mod operations;
 pub mod read;
+pub mod readers;
 pub mod route;
 pub mod telemetry;

@@ -77,7 +77,8 @@ fn the_resources_of_the_readme_are_accepted() {
     let chapter = README.split("## Resources").nth(1).unwrap().split("\n## ").next().unwrap();
     let blocks: Vec<Value> =
         chapter.split("```json\n").skip(1).map(|block| serde_json::from_str(block.split("```").next().unwrap()).unwrap()).collect();
-    let [topic, subscription] = blocks.as_slice() else { panic!("two examples") };
+    let [topic, schema, subscription] = blocks.as_slice() else { panic!("three examples") };
+    assert!(schema["schema"].is_object());
     TopicSpec::parse(topic, &"orders".parse().unwrap()).unwrap();
     SubscriptionSpec::parse(subscription, &Guard::default()).unwrap();
 }

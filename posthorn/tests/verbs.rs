@@ -216,3 +216,23 @@ fn a_schema_is_wrapped_and_an_incompatible_one_exits_1() {
     let bodies: Vec<Value> = server.seen().iter().map(|(_, body)| serde_json::from_str(body).unwrap()).collect();
     assert_eq!(bodies, [json!({"schema": {"type": "object"}}), json!({"schema": true, "ttl": "1h"})]);
 }
+
+#[test]
+fn readers_are_read_and_moved() {
+    let server = Server::start(|line, _| match line {
+        "PUT /v1/readers/r" => (201, json!({"name": "r", "topic": "orders"})),
+        "GET /v1/readers/r/events?limit=5&member=a" => {
+            (200, json!({"events": [{"cursor": "c1A", "event": {"id": "1"}}, {"cursor": "c1B", "event": {"id": "2"}}], "cursor": "c1B"}))
+        }
+        "POST /v1/readers/r/cursor?member=a" => (200, json!({"cursor": "c1B"})),
+        _ => (404, Value::Null),
+    });
+    let made = server.run("reader put r --topic orders --filter {\"exact\":{\"type\":\"a\"}}", "");
+    assert_eq!(made.status.code(), Some(0), "{}", out(&made));
+    let read = server.run("reader read r --limit 5 --member a --commit", "");
+    assert_eq!(read.status.code(), Some(0), "{}", out(&read));
+    assert_eq!(String::from_utf8_lossy(&read.stdout), "{\"id\":\"1\"}\n{\"id\":\"2\"}\n");
+    let bodies: Vec<Value> = server.seen().iter().filter_map(|(_, body)| serde_json::from_str(body).ok()).collect();
+    assert_eq!(bodies, [json!({"topic": "orders", "filters": [{"exact": {"type": "a"}}]}), json!({"cursor": "c1B"})]);
+    assert_eq!(server.run("reader get none", "").status.code(), Some(1));
+}

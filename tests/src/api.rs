@@ -148,6 +148,14 @@ impl Api {
         }
     }
 
+    /// The answer to a `GET` with its body still to be read.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn stream(&self, path: &str, headers: &[(&str, &str)]) -> Result<Response<Incoming>> {
+        self.open(Method::GET, path, headers, Bytes::new()).await
+    }
+
     /// Opens a stream of server-sent events.
     ///
     /// # Errors

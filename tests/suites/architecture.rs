@@ -106,6 +106,7 @@ const PURE: &[(&str, &str)] = &[
     ("delivery/lane.rs", "a lane is a state: what it has seen and what it may send"),
     ("delivery/rate.rs", "a rate is arithmetic on times"),
     ("delivery/window.rs", "settled positions are arithmetic"),
+    ("readers/group.rs", "who has which partition is a function of polls, commits and time"),
     ("egress/retry_after.rs", "a header and a time in, a time out"),
     ("route/", "the compiled snapshot is data"),
     ("controlplane/src/registry", "what a change means does not depend on where it is kept"),

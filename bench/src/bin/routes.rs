@@ -31,7 +31,10 @@ fn table(all: usize) {
             "id": id, "filters": written(n), "endpoint": {"url": "https://hooks.example.com/"},
             "signing": [{"scheme": "standard-webhooks", "secret": secret}],
         });
-        (ResourceKey::subscription(id), Resource { revision: 1, incarnation: 1, document: Document::of(&document), secrets: Secrets::default() })
+        (
+            ResourceKey::subscription(id),
+            Resource { revision: 1, incarnation: 1, document: Document::of(&document), secrets: Secrets::default() },
+        )
     };
     let mut apply = |base: &Table, changed| {
         let delta = Delta { revision: base.revision + 1, changed, removed: Vec::new() };

@@ -27,6 +27,10 @@ impl Answers {
         if subscription.subscription.spec.status != Status::Active {
             return Err(Problem::new(Code::InUse, "the subscription does not deliver; resume it, then replay"));
         }
+        if subscription.is_pulled() {
+            let detail = "the subscription is pulled; go back with `POST /v1/readers/{id}/cursor` instead";
+            return Err(Problem::new(Code::InUse, detail));
+        }
         let from = place("from", from)?;
         let to = place("to", to.unwrap_or("latest"))?;
         let table = self.live.snapshot();

@@ -38,11 +38,12 @@ use crate::ingest::http::{Door, accept_loop};
 use crate::ingest::{Dedup, Parts, Pipeline};
 use crate::operations::Reporter;
 use crate::read::{Reader, TailNotify};
+use crate::readers::{self, Readers};
 use crate::route::{Builder, Live};
 use crate::telemetry::IngestMetrics;
 use plane::NodePlane;
 use shards::Shards;
-use sinks::{Letters, Reingester, Tail};
+use sinks::{Kept, Letters, Reingester, Tail};
 
 /// Reports of endpoints that are gone, waiting for the control plane.
 const GONE: usize = 1024;
@@ -173,6 +174,20 @@ impl DataPlane {
         }));
         let doors = CancellationToken::new();
         let reader = Reader::new(live.clone(), Arc::clone(tail.notify()), doors.clone());
+        let restored = {
+            let state = Arc::clone(&state);
+            tokio::task::spawn_blocking(move || state.readers()).await.map_err(panicked)??
+        };
+        let readers = Readers::new(readers::Setup {
+            config: config.readers.clone(),
+            live: live.clone(),
+            tail: Arc::clone(tail.notify()),
+            clock: clock.clone(),
+            keep: Arc::new(Kept(write.clone())),
+            delivery: Some(delivery.clone()),
+            restored,
+            shutdown: doors.clone(),
+        });
         let explainer = Explainer {
             live: live.clone(),
             config: config.ingest.clone(),
@@ -180,7 +195,7 @@ impl DataPlane {
             blocking: blocking.clone(),
             clock: clock.clone(),
         };
-        let door = Door::new(Arc::clone(&pipeline), reader, explainer.clone(), config.http.clone());
+        let door = Door::new(Arc::clone(&pipeline), reader, readers, explainer.clone(), config.http.clone());
         let (shards, sinks) = Shards::start(services, &door, &doors).map_err(io("a shard's thread cannot start"))?;
 
         // The control plane.

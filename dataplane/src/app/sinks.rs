@@ -15,6 +15,7 @@ use crate::delivery::{Handle, WriterHandle};
 use crate::ingest::{DeadLetterSink, Pipeline, Publish};
 use crate::operations::{Kind, Note, Reporter};
 use crate::read::TailNotify;
+use crate::readers::Keep;
 
 /// From the log's tail to the shards and to those who wait for new events.
 pub(super) struct Tail {
@@ -77,6 +78,16 @@ impl DeadLetterSink for Letters {
             operations.tell(note);
             Ok(())
         })
+    }
+}
+
+/// From readers to the state writer.
+pub(super) struct Kept(pub(super) WriterHandle);
+
+impl Keep for Kept {
+    fn keep(&self, batch: Batch) -> BoxFuture<'static, Result<(), String>> {
+        let writer = self.0.clone();
+        Box::pin(async move { writer.commit(batch, true).await.map_err(|error| error.to_string()) })
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use super::lane::{Lane, LaneKey, Mode};
 use super::outcome::{Verdict, classify};
+use super::pull::{Moves, Pull};
 use super::request::Envelope;
 use super::shard::Shard;
 use super::work::Done;
@@ -26,6 +27,10 @@ pub(super) enum Ask {
     Test(SubscriptionId, oneshot::Sender<Option<Attempt>>),
     /// Deliver these ranges again; answered once that is stored.
     Replay(SubscriptionId, ReplayId, Vec<Range>, oneshot::Sender<()>),
+    /// Where a reader of it goes on.
+    Pulled(SubscriptionId, oneshot::Sender<Option<Pull>>),
+    /// A reader of it has come so far. Answered at once, and once more when it is stored.
+    Moved(SubscriptionId, Moves, oneshot::Sender<bool>, oneshot::Sender<()>),
 }
 
 /// What is needed of a dead letter to try it again.
@@ -56,6 +61,8 @@ impl Shard {
                 self.checkpoint_soon();
             }
             Ask::Test(id, answer) => self.test(id, answer),
+            Ask::Pulled(id, answer) => drop(answer.send(self.pulled(id))),
+            Ask::Moved(id, moves, answer, stored) => self.on_moved(id, &moves, answer, stored),
             Ask::Replay(id, replay, ranges, answer) => {
                 self.replay(id, replay, ranges);
                 self.after_commit.push(answer);

@@ -192,7 +192,8 @@ impl Shard {
                 return;
             }
         };
-        lane.mode = if lane.until.is_none() && next >= fed {
+        // Whoever rests keeps its place: a tailing lane would move on with what is fed.
+        lane.mode = if lane.until.is_none() && next >= fed && subscriber.route.pushes() {
             context.metrics.lagging.decrement(1.0);
             Mode::Tailing { from: next }
         } else {

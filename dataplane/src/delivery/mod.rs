@@ -20,6 +20,7 @@ mod lane;
 mod mailbox;
 pub mod outcome;
 mod part;
+mod pull;
 mod rate;
 mod request;
 mod service;
@@ -33,5 +34,6 @@ mod window;
 mod work;
 mod writer;
 
+pub use pull::{Moves, Place, Pull, Pulled, Waiting};
 pub use service::{Handle, ReplayRange, Service, Setup};
 pub use writer::{Writer, WriterHandle};

@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::ask::{Ask, Letter, Range};
 use super::mailbox::Mailbox;
+use super::pull::{Moves, Pull};
 use super::shard::{Command, Context, Shard};
 use super::signatures::Signatures;
 use super::tables::Restored;
@@ -201,6 +202,21 @@ impl Handle {
         let ranges =
             ranges.into_iter().map(|(topic, partition, range)| Range { topic, partition, from: range.start, until: range.end }).collect();
         self.ask(id, |answer| Ask::Replay(id, replay, ranges, answer)).await
+    }
+
+    /// Where a reader of the subscription goes on; `None` when it is not known here.
+    pub async fn pulled(&self, id: SubscriptionId) -> Result<Option<Pull>, Problem> {
+        self.ask(id, |answer| Ask::Pulled(id, answer)).await
+    }
+
+    /// A reader of the subscription has come so far. Resolves once that is stored; `false` when it is not to be read just now.
+    pub async fn moved(&self, id: SubscriptionId, moves: Moves) -> Result<bool, Problem> {
+        let (answer, stored) = oneshot::channel();
+        let taken = self.ask(id, |taken| Ask::Moved(id, moves, taken, answer)).await?;
+        if taken && stored.await.is_err() {
+            return Err(Problem::new(Code::Draining, "the node is shutting down; ask again later").with_retry_after(1));
+        }
+        Ok(taken)
     }
 
     async fn ask<T>(&self, id: SubscriptionId, make: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Result<T, Problem> {

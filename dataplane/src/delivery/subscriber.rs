@@ -137,7 +137,7 @@ impl Subscriber {
 
     /// Whether it may send at all.
     pub(super) fn is_live(&self) -> bool {
-        self.route.is_active() && !self.gone
+        self.route.pushes() && !self.gone
     }
 
     /// Whether it sees the events of one key in order (I12).

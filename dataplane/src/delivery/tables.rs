@@ -74,7 +74,7 @@ impl Shard {
         // New partitions concern whoever rests; other changes concern only who changed.
         let looked_at = if all || table.changes.topics { self.subscribers.keys().copied().collect() } else { changed };
         for id in looked_at {
-            if self.subscribers.get(&id).is_some_and(|subscriber| !subscriber.route.is_active()) {
+            if self.subscribers.get(&id).is_some_and(|subscriber| !subscriber.route.pushes()) {
                 self.hold_place(id);
             }
         }
@@ -233,6 +233,9 @@ impl Shard {
     pub(super) fn on_start(&mut self, id: SubscriptionId, number: u32, offset: u64) {
         self.starting = self.starting.saturating_sub(1);
         self.start_at(id, number, offset);
+        if self.subscribers.get(&id).is_some_and(|subscriber| !subscriber.route.pushes()) {
+            self.hold_place(id);
+        }
         self.look_at(id);
     }
 

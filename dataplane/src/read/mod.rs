@@ -6,12 +6,13 @@
 mod merge;
 mod notify;
 mod page;
-mod place;
-mod query;
+pub(crate) mod place;
+pub(crate) mod query;
 pub mod sse;
 
 pub use merge::{Entry, Item, Slice};
 pub use notify::{TailNotify, Waiting};
+pub(crate) use page::write_entry;
 pub use page::write_page;
 pub use query::Query;
 

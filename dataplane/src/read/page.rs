@@ -27,7 +27,7 @@ fn size_hint(entry: &Entry) -> usize {
 }
 
 /// One entry: `{"cursor","event"}` or `{"cursor","gap"}`.
-pub(super) fn write_entry(entry: &Entry, out: &mut Vec<u8>) {
+pub(crate) fn write_entry(entry: &Entry, out: &mut Vec<u8>) {
     // Cursors are letters and digits: nothing to escape.
     out.extend_from_slice(format!("{{\"cursor\":\"{}\",", entry.cursor).as_bytes());
     match &entry.item {

@@ -67,13 +67,13 @@ fn invalid(detail: &str) -> Problem {
     Problem::new(Code::InvalidRequest, format!("parameter `cursor`: {detail}"))
 }
 
-fn expired(route: &TopicRoute, why: &str) -> Problem {
+pub(crate) fn expired(route: &TopicRoute, why: &str) -> Problem {
     let detail = format!("{why}; read on from `earliest`, and what was deleted is lost to this reader");
     Problem::new(Code::CursorExpired, detail).with("earliest", earliest(route).to_string())
 }
 
 /// What a reader hears when the log could not be read.
-pub(super) fn of_log(route: &TopicRoute, error: &LogError) -> Problem {
+pub(crate) fn of_log(route: &TopicRoute, error: &LogError) -> Problem {
     match error {
         LogError::BelowStart { .. } => expired(route, "retention has deleted events behind the cursor"),
         LogError::Removed => crate::ingest::topic_unknown(&route.topic.name),

@@ -57,11 +57,11 @@ impl Query {
     }
 }
 
-fn limit(text: &str) -> Result<usize, Problem> {
+pub(crate) fn limit(text: &str) -> Result<usize, Problem> {
     text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit)).ok_or_else(|| refuse("limit", "must be from 1 to 1000"))
 }
 
-fn wait(text: &str) -> Result<Duration, Problem> {
+pub(crate) fn wait(text: &str) -> Result<Duration, Problem> {
     let wait: Dur = text.parse().map_err(|error: posthorn_domain::units::InvalidUnit| refuse("wait", &error.to_string()))?;
     if wait > MAX_WAIT { Err(refuse("wait", "must be at most 60s")) } else { Ok(wait.std()) }
 }

@@ -30,7 +30,7 @@ pub fn stream(session: Session) -> impl Stream<Item = Bytes> + Send {
     })
 }
 
-fn chunk(entries: &[Entry]) -> Bytes {
+pub(crate) fn chunk(entries: &[Entry]) -> Bytes {
     let (mut out, mut json) = (Vec::new(), Vec::new());
     for entry in entries {
         json.clear();
@@ -43,7 +43,7 @@ fn chunk(entries: &[Entry]) -> Bytes {
     out.into()
 }
 
-fn last(problem: &Problem) -> Bytes {
+pub(crate) fn last(problem: &Problem) -> Bytes {
     let mut out = b"event: problem\n".to_vec();
     write_data(problem.to_value().to_string().as_bytes(), &mut out);
     out.into()

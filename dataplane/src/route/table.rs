@@ -9,7 +9,7 @@ use posthorn_domain::filter::View;
 use posthorn_domain::ids::SubscriptionId;
 use posthorn_domain::names::{SchemaName, SchemaRef, TopicName};
 use posthorn_domain::operations::is_reserved;
-use posthorn_domain::resource::{Compatibility, Meta, SchemaVersion, Status, Subscription, Topic};
+use posthorn_domain::resource::{Compatibility, Meta, Mode, SchemaVersion, Status, Subscription, Topic};
 use posthorn_domain::schema::{CompiledSchema, Library, Registered};
 use posthorn_domain::signing::SigningKey;
 use posthorn_domain::time::Time;
@@ -145,9 +145,19 @@ impl SubscriptionRoute {
         self.subscription.id
     }
 
-    /// Whether it delivers.
+    /// Whether its events get to its owner, one way or the other.
     pub fn is_active(&self) -> bool {
         self.subscription.spec.status == Status::Active
+    }
+
+    /// Whether its events are sent to its endpoint.
+    pub fn pushes(&self) -> bool {
+        self.is_active() && self.subscription.spec.mode == Mode::Push
+    }
+
+    /// Whether its events wait for a reader.
+    pub fn is_pulled(&self) -> bool {
+        self.is_active() && self.subscription.spec.mode == Mode::Pull
     }
 
     /// Whether all its filters hold.

@@ -14,6 +14,7 @@ use posthorn_dataplane::explain::Explainer;
 use posthorn_dataplane::ingest::http::{Door, accept_loop, shard, shard_http};
 use posthorn_dataplane::ingest::{DeadLetterSink, Dedup, Parts, Pipeline};
 use posthorn_dataplane::read::{Reader, TailNotify};
+use posthorn_dataplane::readers::{self, Keep, Readers};
 use posthorn_dataplane::route::{Builder, Live, Table};
 use posthorn_dataplane::telemetry::IngestMetrics;
 use posthorn_domain::clock::Clock;
@@ -111,6 +112,16 @@ pub(crate) fn ingest_limits() -> config::Ingest {
     }
 }
 
+impl Keep for Letters {
+    fn keep(&self, batch: Batch) -> BoxFuture<'static, Result<(), String>> {
+        let state = self.0.clone();
+        Box::pin(async move {
+            let commit = move || state.commit(batch, true).map_err(|error| error.to_string());
+            tokio::task::spawn_blocking(commit).await.map_err(|error| error.to_string())?
+        })
+    }
+}
+
 impl Node {
     pub(crate) async fn start() -> Self {
         Self::with(http_limits(), ingest_limits()).await
@@ -136,11 +147,21 @@ impl Node {
         let parts =
             Parts { live: live.clone(), dedup: dedup.clone(), letters, clock: clock.clone(), config: ingest, metrics: metrics.clone() };
         let pipeline = Arc::new(Pipeline::new(parts));
+        let readers = Readers::new(readers::Setup {
+            config: config::Readers::default(),
+            live: live.clone(),
+            tail: tail.clone(),
+            clock: clock.clone(),
+            keep: Arc::new(Letters(state.clone())),
+            delivery: None,
+            restored: state.readers().unwrap(),
+            shutdown: shutdown.clone(),
+        });
         let reader = Reader::new(live.clone(), tail, shutdown.clone());
         let max_connections = http.max_connections;
         let (config, blocking) = (pipeline.config().clone(), tokio::runtime::Handle::current());
         let explainer = Explainer { live: live.clone(), config, attempts: None, blocking, clock };
-        let door = Door::new(pipeline.clone(), reader, explainer, http);
+        let door = Door::new(pipeline.clone(), reader, readers, explainer, http);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let (sinks, receivers): (Vec<_>, Vec<_>) = (0..2).map(|_| shard()).unzip();

@@ -12,7 +12,7 @@ mod topic;
 
 pub use endpoint::{Auth, Endpoint, Format};
 pub use schema::{Compatibility, SchemaInfo, SchemaSpec, SchemaVersion, UnknownMode, parse_deprecation};
-pub use subscription::{Key, Limits, OldSecret, Qos, RetryPolicy, Scheme, Signing, Start, Status, Subscription, SubscriptionSpec};
+pub use subscription::{Key, Limits, Mode, OldSecret, Qos, RetryPolicy, Scheme, Signing, Start, Status, Subscription, SubscriptionSpec};
 pub use topic::{MAX_HOPS, Retention, Topic, TopicSpec};
 
 use serde::Serialize;

@@ -57,6 +57,8 @@ pub struct SubscriptionSpec {
     pub start: Start,
     /// Whether it delivers.
     pub status: Status,
+    /// Whether its events are pushed to the endpoint or pulled at `/v1/readers/{id}`.
+    pub mode: Mode,
 }
 
 /// One way of signing.
@@ -146,6 +148,17 @@ pub enum Start {
     At(Time),
 }
 
+/// How the events of a subscription get to its owner; both go on from the same place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// They are sent to the endpoint.
+    #[default]
+    Push,
+    /// They wait at `/v1/readers/{id}/events`; nothing is sent.
+    Pull,
+}
+
 /// Whether a subscription delivers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -188,6 +201,7 @@ impl SubscriptionSpec {
         let limits = Limits::read(&mut fields, faults);
         let start = fields.or("start", Start::Latest, faults);
         let status = fields.or("status", Status::Active, faults);
+        let mode = fields.or("mode", Mode::Push, faults);
         fields.done(faults);
         if let Some(filters) = &filters {
             compile(filters, faults);
@@ -200,7 +214,7 @@ impl SubscriptionSpec {
         if signing.is_empty() || signing.len() > 4 {
             faults.meaning("/signing", "must have 1 to 4 entries; leave it out to have a secret made");
         }
-        Some(Self { name, owner, filters: filters?, allow_unknown, endpoint: endpoint?, signing, qos, retry, limits, start, status })
+        Some(Self { name, owner, filters: filters?, allow_unknown, endpoint: endpoint?, signing, qos, retry, limits, start, status, mode })
     }
 
     /// The filters' meaning. They were checked when they were read, so a fault here means that the rules changed since.
@@ -401,6 +415,19 @@ impl FromJson for Status {
             "disabled" => Some(Self::Disabled),
             other => {
                 faults.shape(at, format!("`{other}` is not one of active, paused, disabled"));
+                None
+            }
+        }
+    }
+}
+
+impl FromJson for Mode {
+    fn from_json(value: &Value, at: &str, faults: &mut Faults) -> Option<Self> {
+        match String::from_json(value, at, faults)?.as_str() {
+            "push" => Some(Self::Push),
+            "pull" => Some(Self::Pull),
+            other => {
+                faults.shape(at, format!("`{other}` is not one of push, pull"));
                 None
             }
         }

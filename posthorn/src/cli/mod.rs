@@ -1,6 +1,7 @@
 //! The command line as types. What the verbs do stands in `verbs`; here is only how they are written.
 
 mod filters;
+mod readers;
 mod resources;
 mod traffic;
 
@@ -11,6 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::Given;
 
 pub use filters::{ExplainArgs, FilterCheck, FilterVerb};
+pub use readers::ReaderVerb;
 pub use resources::{DeadLetterFilter, DeadLetterVerb, DeliveryVerb, NodeVerb, SchemaVerb, SubscriptionVerb, TopicVerb};
 pub use resources::{SchemaAdd, SchemaCheck, SchemaMembers, SubscriptionCreate, TopicPut};
 pub use traffic::{ListenArgs, PublishArgs, TailArgs};
@@ -73,6 +75,9 @@ pub enum Command {
     /// Subscriptions.
     #[command(subcommand)]
     Subscription(SubscriptionVerb),
+    /// Readers whose place the node keeps.
+    #[command(subcommand)]
+    Reader(ReaderVerb),
     /// Send events: one a line, CloudEvents or plain JSON data.
     Publish(PublishArgs),
     /// Print a topic's events as they come.

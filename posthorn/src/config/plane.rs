@@ -27,6 +27,7 @@ impl Config {
                 retention_check: self.log.retention_check.std(),
             },
             delivery: self.plane_delivery(),
+            readers: self.plane_readers(),
             drain_deadline: self.drain.deadline.std(),
             shown: self.shown(),
         })
@@ -54,6 +55,18 @@ impl Config {
             dedup_max_entries: ingest.dedup_max_entries,
             max_hops: ingest.max_hops,
             default_direction: ingest.default_direction,
+        }
+    }
+
+    fn plane_readers(&self) -> plane::Readers {
+        let readers = &self.readers;
+        plane::Readers {
+            max_readers: readers.max_readers,
+            max_members: readers.max_members,
+            lease: readers.lease.std(),
+            max_page_bytes: readers.max_page_bytes.as_usize(),
+            max_held_bytes: readers.max_held_bytes.as_usize(),
+            max_waits: readers.max_waits,
         }
     }
 

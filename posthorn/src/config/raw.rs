@@ -51,6 +51,8 @@ section!(
         log: Log = Log::default(),
         /// Sending to endpoints.
         delivery: Delivery = Delivery::default(),
+        /// Readers whose place the node keeps: `/v1/readers` and pulled subscriptions.
+        readers: Readers = Readers::default(),
         /// This process.
         node: Node = Node::default(),
         /// Shutting down.
@@ -164,6 +166,24 @@ pub enum OnDamage {
     /// Refuse to start.
     Stop,
 }
+
+section!(
+    /// Readers whose place the node keeps.
+    Readers {
+        /// How many there may be at `/v1/readers`. Default 1000.
+        max_readers: usize = 1000,
+        /// Members of one reader. Default 64.
+        max_members: usize = 64,
+        /// How long a member may be silent before its partitions go to others. Default `30s`.
+        lease: Dur = Dur::from_secs(30),
+        /// Bytes of events in one page; one event is always given. Default `1MiB`.
+        max_page_bytes: Size = Size::from_mib(1),
+        /// Bytes of all pages that are being made and sent; more wait, then are refused with 429. Default `64MiB`.
+        max_held_bytes: Size = Size::from_mib(64),
+        /// Polls and streams at the same time; more are refused with 429. Default 1024.
+        max_waits: usize = 1024,
+    }
+);
 
 section!(
     /// This process.

@@ -76,6 +76,9 @@ impl Check<'_> {
             ("delivery.max_connections_per_endpoint", raw.delivery.max_connections_per_endpoint, 100_000),
             ("delivery.max_in_flight_per_subscription", raw.delivery.max_in_flight_per_subscription, 100_000),
             ("delivery.max_lane_events", raw.delivery.max_lane_events, 1_000_000),
+            ("readers.max_readers", raw.readers.max_readers, 1_000_000),
+            ("readers.max_members", raw.readers.max_members, 10_000),
+            ("readers.max_waits", raw.readers.max_waits, 1_000_000),
             ("node.shards", raw.node.shards.unwrap_or(1), 1024),
         ];
         for (key, value, max) in counts {
@@ -103,6 +106,8 @@ impl Check<'_> {
             ("log.segment_bytes", raw.log.segment_bytes, Size::from_bytes(64 << 10)),
             ("delivery.max_response_bytes", raw.delivery.max_response_bytes, least(1)),
             ("delivery.max_tail_bytes", raw.delivery.max_tail_bytes, raw.ingest.max_event_bytes),
+            ("readers.max_page_bytes", raw.readers.max_page_bytes, least(1024)),
+            ("readers.max_held_bytes", raw.readers.max_held_bytes, raw.readers.max_page_bytes),
             ("delivery.attempts.max_bytes", raw.delivery.attempts.max_bytes, Size::from_mib(1)),
         ];
         for (key, value, min) in sizes {
@@ -117,6 +122,7 @@ impl Check<'_> {
             ("http.header_timeout", raw.http.header_timeout),
             ("http.body_timeout", raw.http.body_timeout),
             ("log.retention_check", raw.log.retention_check),
+            ("readers.lease", raw.readers.lease),
             ("delivery.timeout", raw.delivery.timeout),
             ("delivery.idle_timeout", raw.delivery.idle_timeout),
             ("delivery.connection_max_age", raw.delivery.connection_max_age),

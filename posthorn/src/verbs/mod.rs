@@ -7,6 +7,7 @@ mod filter;
 mod node;
 mod pages;
 mod publish;
+mod reader;
 mod schema;
 pub mod sse;
 mod subscription;
@@ -48,6 +49,7 @@ async fn dispatch(command: Command, global: &Global) -> Result<ExitCode, Error> 
         Command::Topic(verb) => topic::run(&context, verb).await,
         Command::Schema(verb) => schema::run(&context, verb).await,
         Command::Subscription(verb) => subscription::run(&context, verb).await,
+        Command::Reader(verb) => reader::run(&context, verb).await,
         Command::Publish(args) => publish::run(&context, &args).await,
         Command::Tail(args) => tail::run(&context, &args).await,
         Command::Listen(args) => listen::run(&args, global.output).await,

@@ -2,7 +2,7 @@
 
 use posthorn_domain::ids::DeadLetterId;
 
-use super::{Base, DeadLetter, LaneState, Retry, RetryId, Start};
+use super::{Base, DeadLetter, LaneState, ReaderCursor, ReaderRow, Retry, RetryId, Start};
 
 /// Changes that are all written or not at all. For one row the last change counts.
 #[derive(Clone, Debug, Default)]
@@ -10,7 +10,7 @@ pub struct Batch {
     ops: Vec<Op>,
 }
 
-/// One change. Deletions of bases, lanes and starts look at the key members only.
+/// One change. Deletions of bases, lanes, starts and cursors look at the key members only.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "named after the methods of `Batch`")]
 pub enum Op {
@@ -24,12 +24,21 @@ pub enum Op {
     DeleteRetry(RetryId),
     PutDeadLetter(Box<DeadLetter>),
     DeleteDeadLetter(DeadLetterId),
+    PutReader(ReaderRow),
+    DeleteReader(String),
+    PutCursor(ReaderCursor),
+    DeleteCursor(ReaderCursor),
 }
 
 impl Batch {
     /// An empty one.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Of these changes, in this order.
+    pub fn of(ops: Vec<Op>) -> Self {
+        Self { ops }
     }
 
     /// Whether there is nothing to write.
@@ -95,6 +104,26 @@ impl Batch {
     /// Deletes a dead letter, with its index row.
     pub fn delete_dead_letter(&mut self, id: DeadLetterId) -> &mut Self {
         self.push(Op::DeleteDeadLetter(id))
+    }
+
+    /// Writes a reader.
+    pub fn put_reader(&mut self, reader: ReaderRow) -> &mut Self {
+        self.push(Op::PutReader(reader))
+    }
+
+    /// Deletes a reader; its cursors are rows of their own.
+    pub fn delete_reader(&mut self, name: &str) -> &mut Self {
+        self.push(Op::DeleteReader(name.to_owned()))
+    }
+
+    /// Writes a reader's cursor on one partition.
+    pub fn put_cursor(&mut self, cursor: ReaderCursor) -> &mut Self {
+        self.push(Op::PutCursor(cursor))
+    }
+
+    /// Deletes the cursor with the same key.
+    pub fn delete_cursor(&mut self, cursor: ReaderCursor) -> &mut Self {
+        self.push(Op::DeleteCursor(cursor))
     }
 
     fn push(&mut self, op: Op) -> &mut Self {

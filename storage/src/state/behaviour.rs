@@ -8,11 +8,14 @@ use posthorn_domain::problem::Fault;
 use posthorn_domain::reason::Reason;
 use posthorn_domain::time::Time;
 
-use super::{Base, Batch, DeadLetter, DeadLetterFilter, LaneState, Loaded, PAGE_SCAN, Retry, RetrySource, Start, State};
+use super::{
+    Base, Batch, DeadLetter, DeadLetterFilter, LaneState, Loaded, PAGE_SCAN, ReaderCursor, ReaderRow, Readers, Retry, RetrySource, Start,
+    State,
+};
 
 /// Runs every check on a fresh store; what comes with the store is kept until the check ends.
 pub fn all<S: State, K>(fresh: impl Fn() -> (S, K)) {
-    for check in [checkpoints, retries, removal, dead_letters, rare_matches, purge_and_sweep] {
+    for check in [checkpoints, retries, removal, dead_letters, rare_matches, purge_and_sweep, readers] {
         let (store, _keep) = fresh();
         check(&store);
     }
@@ -197,4 +200,33 @@ fn purge_and_sweep(store: &impl State) {
     assert_eq!(store.sweep_dead_letters(Time::from_millis(11), 100).unwrap(), 6);
     assert_eq!(store.delete_dead_letters(&DeadLetterFilter { subscription: Some(subscription(1)), ..Default::default() }).unwrap(), 5);
     assert_eq!(walk(store, &DeadLetterFilter::default()).len(), 5);
+}
+
+/// Cursors of one reader, each on its own partition; names may be the start of other names.
+fn readers(store: &impl State) {
+    assert_eq!(store.readers().unwrap(), Readers::default());
+    let cursor = |reader: &str, topic: &str, partition, next| ReaderCursor {
+        reader: reader.into(),
+        topic: topic.parse().unwrap(),
+        incarnation: 7,
+        partition,
+        next,
+    };
+    let row = |name: &str| ReaderRow { name: name.into(), document: format!("{{\"name\":\"{name}\"}}") };
+    let mut batch = Batch::new();
+    batch.put_reader(row("ab")).put_reader(row("a"));
+    batch.put_cursor(cursor("a", "orders", 0, 5)).put_cursor(cursor("a", "orders", 0, 6)).put_cursor(cursor("a", "orders", 1, u64::MAX));
+    batch.put_cursor(cursor("ab", "b", 0, 1)).put_base(base("orders", 1));
+    store.commit(batch, true).unwrap();
+    let found = store.readers().unwrap();
+    assert_eq!(found.readers, [row("a"), row("ab")]);
+    assert_eq!(found.cursors, [cursor("a", "orders", 0, 6), cursor("a", "orders", 1, u64::MAX), cursor("ab", "b", 0, 1)]);
+    assert_eq!(store.load().unwrap(), Loaded { bases: vec![base("orders", 1)], ..Loaded::default() }, "they are no lanes");
+    assert_eq!(store.remove_topic(&"orders".parse().unwrap()).unwrap(), 3);
+    assert_eq!(store.readers().unwrap().cursors, [cursor("ab", "b", 0, 1)]);
+    let mut batch = Batch::new();
+    batch.delete_reader("ab").delete_cursor(cursor("ab", "b", 0, 0)).put_reader(ReaderRow { document: "{}".into(), ..row("a") });
+    store.commit(batch, false).unwrap();
+    let found = store.readers().unwrap();
+    assert_eq!((found.readers, found.cursors), (vec![ReaderRow { document: "{}".into(), ..row("a") }], vec![]));
 }

@@ -2,6 +2,7 @@
 
 mod letters;
 mod open;
+mod readers;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,7 +15,7 @@ use posthorn_domain::names::TopicName;
 use posthorn_domain::time::Time;
 
 use self::open::{Slot, has_room, is_full};
-use super::{Batch, DeadLetter, DeadLetterFilter, Loaded, Op, Page, Retry, RetrySource, State, StateError, keys, values};
+use super::{Batch, DeadLetter, DeadLetterFilter, Loaded, Op, Page, Readers, Retry, RetrySource, State, StateError, keys, values};
 
 const FORMAT: u64 = 1;
 /// Rows in one batch of a removal: a bound on memory and on how long other writers wait.
@@ -42,6 +43,7 @@ enum Table {
     Positions,
     Retries,
     Letters,
+    Readers,
 }
 
 impl Embedded {
@@ -130,7 +132,7 @@ impl Embedded {
     }
 
     fn rows_of(&self, batch: Batch) -> Result<Rows, StateError> {
-        use Table::{Letters, Positions, Retries};
+        use Table::{Letters, Positions, Readers, Retries};
         let mut rows = Rows::new();
         for op in batch.into_ops() {
             let (table, key, value) = match op {
@@ -154,6 +156,10 @@ impl Embedded {
                     }
                     (Letters, keys::letter(id), None)
                 }
+                Op::PutReader(reader) => (Readers, keys::reader(&reader.name), Some(values::text(&reader.document))),
+                Op::DeleteReader(name) => (Readers, keys::reader(&name), None),
+                Op::PutCursor(cursor) => (Readers, keys::cursor(&cursor), Some(values::integers(&[cursor.next]))),
+                Op::DeleteCursor(cursor) => (Readers, keys::cursor(&cursor), None),
             };
             rows.insert((table, key), value);
         }
@@ -240,7 +246,13 @@ impl State for Embedded {
             let retry = keys::read_retry(key).and_then(|id| values::read_retry(value, id));
             retry.is_some_and(|retry| matches!(&retry.source, RetrySource::Log { topic: of, .. } if of == topic))
         })?;
-        Ok(bases + lanes + starts + retries)
+        let of_topic = |key: &[u8]| keys::read_cursor(key, 0).is_some_and(|cursor| cursor.topic == *topic);
+        let cursors = self.remove_where(Table::Readers, &[keys::CURSOR], |key, _| of_topic(key))?;
+        Ok(bases + lanes + starts + retries + cursors)
+    }
+
+    fn readers(&self) -> Result<Readers, StateError> {
+        self.all_readers()
     }
 
     fn dead_letter(&self, id: DeadLetterId) -> Result<Option<DeadLetter>, StateError> {

@@ -7,13 +7,14 @@
 //!                'v'                                                  the format version
 //! retries:       subscription 16 · due u64 · delivery 16 · flags u8
 //! dead letters:  'd' id 16;  's' subscription 16 · id 16              the second is the index
+//! readers:       'd' name;  'c' name length u8 · name · topic length u8 · topic · incarnation u64 · partition u32
 //! ```
 
 use posthorn_domain::ids::{DeadLetterId, DeliveryId, ReplayId, SubscriptionId};
 use posthorn_domain::names::TopicName;
 use posthorn_domain::time::Time;
 
-use super::{Base, LaneState, RetryId, Start};
+use super::{Base, LaneState, ReaderCursor, RetryId, Start};
 
 pub(super) const FORMAT: &[u8] = b"v";
 pub(super) const BASE: u8 = b'b';
@@ -21,6 +22,8 @@ pub(super) const LANE: u8 = b'l';
 pub(super) const START: u8 = b's';
 pub(super) const LETTER: u8 = b'd';
 pub(super) const LETTER_OF: u8 = b's';
+pub(super) const READER: u8 = b'd';
+pub(super) const CURSOR: u8 = b'c';
 
 pub(super) fn base(base: &Base) -> Vec<u8> {
     let mut key = bases_of(&base.topic);
@@ -111,6 +114,37 @@ pub(super) fn read_letter(key: &[u8]) -> Option<DeadLetterId> {
     key.last_chunk().copied().map(DeadLetterId::from_bytes)
 }
 
+pub(super) fn reader(name: &str) -> Vec<u8> {
+    [&[READER], name.as_bytes()].concat()
+}
+
+/// The reader's name.
+pub(super) fn read_reader(key: &[u8]) -> Option<String> {
+    String::from_utf8(key.strip_prefix(&[READER])?.to_vec()).ok()
+}
+
+pub(super) fn cursor(cursor: &ReaderCursor) -> Vec<u8> {
+    let len = |text: &str| u8::try_from(text.len()).expect("names are at most 255 bytes");
+    let mut key = vec![CURSOR, len(&cursor.reader)];
+    key.extend(cursor.reader.as_bytes());
+    key.push(len(&cursor.topic));
+    key.extend(cursor.topic.as_bytes());
+    key.extend(cursor.incarnation.to_be_bytes());
+    key.extend(cursor.partition.to_be_bytes());
+    key
+}
+
+pub(super) fn read_cursor(key: &[u8], next: u64) -> Option<ReaderCursor> {
+    let mut key = Key(key.strip_prefix(&[CURSOR])?);
+    let len = usize::from(key.array::<1>()?[0]);
+    let reader = std::str::from_utf8(key.take(len)?).ok()?.to_owned();
+    let len = usize::from(key.array::<1>()?[0]);
+    let topic = key.name(len)?;
+    let incarnation = u64::from_be_bytes(key.array()?);
+    let partition = u32::from_be_bytes(key.array()?);
+    key.0.is_empty().then_some(ReaderCursor { reader, topic, incarnation, partition, next })
+}
+
 pub(super) fn of_subscription(kind: u8, subscription: SubscriptionId) -> Vec<u8> {
     [&[kind], &subscription.as_bytes()[..]].concat()
 }
@@ -125,7 +159,7 @@ pub(super) fn behind(prefix: &[u8]) -> Option<Vec<u8>> {
 
 struct Key<'a>(&'a [u8]);
 
-impl Key<'_> {
+impl<'a> Key<'a> {
     fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (array, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
@@ -133,8 +167,12 @@ impl Key<'_> {
     }
 
     fn name(&mut self, len: usize) -> Option<TopicName> {
-        let (name, rest) = self.0.split_at_checked(len)?;
+        std::str::from_utf8(self.take(len)?).ok()?.parse().ok()
+    }
+
+    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(len)?;
         self.0 = rest;
-        std::str::from_utf8(name).ok()?.parse().ok()
+        Some(taken)
     }
 }

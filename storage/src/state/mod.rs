@@ -1,4 +1,5 @@
-//! What the data plane must remember between runs: checkpoints, retries and dead letters (DESIGN §4.7, §6, I2).
+//! What the data plane must remember between runs: checkpoints, retries, dead letters and
+//! readers (DESIGN §4.7, §6, I2).
 //!
 //! [`State`] is the contract, [`embedded::Embedded`] keeps it on the local disk. All methods block: call them from the
 //! writer thread or a blocking pool, never from an async worker. A [`Batch`] is atomic over all kinds of rows; writing lane
@@ -20,7 +21,7 @@ use posthorn_domain::reason::Reason;
 use posthorn_domain::time::Time;
 
 pub use batch::{Batch, Op};
-pub use rows::{Base, DeadLetter, LaneState, Retry, RetryId, RetrySource, Start};
+pub use rows::{Base, DeadLetter, LaneState, ReaderCursor, ReaderRow, Retry, RetryId, RetrySource, Start};
 
 /// A page looks at no more rows than this; a filter that matches little gives short pages with a `next`.
 pub const PAGE_SCAN: usize = 10_000;
@@ -45,7 +46,9 @@ pub trait State: Send + Sync {
     /// Removes the subscription's lanes, starts and retries in bounded batches; dead letters stay. Returns the rows removed.
     /// Not atomic as a whole; calling again after a crash finishes the work.
     fn remove_subscription(&self, subscription: SubscriptionId) -> Result<u64, StateError>;
-    /// Removes the topic's bases, lanes, starts and retries, as [`State::remove_subscription`] does.
+    /// All readers and their cursors. Rows that cannot be read are reported and left out.
+    fn readers(&self) -> Result<Readers, StateError>;
+    /// Removes the topic's bases, lanes, starts, retries and readers' cursors, as [`State::remove_subscription`] does.
     fn remove_topic(&self, topic: &TopicName) -> Result<u64, StateError>;
     /// One dead letter; `None` when there is none of this id, or its row cannot be read.
     fn dead_letter(&self, id: DeadLetterId) -> Result<Option<DeadLetter>, StateError>;
@@ -70,6 +73,15 @@ pub struct Loaded {
     pub lanes: Vec<LaneState>,
     /// Where subscriptions started.
     pub starts: Vec<Start>,
+}
+
+/// What [`State::readers`] gives.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Readers {
+    /// By name.
+    pub readers: Vec<ReaderRow>,
+    /// Where they stand.
+    pub cursors: Vec<ReaderCursor>,
 }
 
 /// Which dead letters; an absent member matches all.

@@ -153,3 +153,27 @@ pub struct DeadLetter {
     /// What a schema found.
     pub errors: Vec<Fault>,
 }
+
+/// A reader with a place of its own on the server. The key is `name`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReaderRow {
+    /// Its name, at most 255 bytes.
+    pub name: String,
+    /// What it was made with, as JSON.
+    pub document: String,
+}
+
+/// How far a reader has come on one partition. The key is everything but `next`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReaderCursor {
+    /// The reader.
+    pub reader: String,
+    /// The topic.
+    pub topic: TopicName,
+    /// Which life of the topic.
+    pub incarnation: u64,
+    /// The partition.
+    pub partition: u32,
+    /// The next offset that it is to get.
+    pub next: u64,
+}

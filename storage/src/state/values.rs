@@ -29,6 +29,14 @@ pub(super) fn read_integers(value: &[u8]) -> Option<Vec<u64>> {
     Some(out)
 }
 
+pub(super) fn text(text: &str) -> Vec<u8> {
+    [&[VERSION], text.as_bytes()].concat()
+}
+
+pub(super) fn read_text(value: &[u8]) -> Option<String> {
+    String::from_utf8(Value::open(value)?.0.to_vec()).ok()
+}
+
 /// Settled offsets as distances from the one before, for they lie close together.
 pub(super) fn lane(lane: &LaneState) -> Vec<u8> {
     let mut out = vec![VERSION];

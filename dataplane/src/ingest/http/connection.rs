@@ -92,7 +92,8 @@ fn builder(config: &config::Http) -> Builder<TokioExecutor> {
     // Twice the limit, so that the door can answer the smaller excess with a problem document.
     let head = config.max_header_bytes.saturating_mul(2).max(MIN_BUFFER);
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(config.header_timeout).max_buf_size(head).pipeline_flush(true);
+    // `pipeline_flush` would take from bodies however slowly the client reads: a stream that nobody reads would fill the memory (I9).
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(config.header_timeout).max_buf_size(head).writev(false);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -16,25 +16,29 @@ use crate::config;
 use crate::explain::Explainer;
 use crate::ingest::{Budget, Pipeline};
 use crate::read::Reader;
+use crate::readers::Readers;
 use crate::route::Live;
 
 /// All that answers need; one for all shards.
 pub struct Door {
     pub(super) pipeline: Arc<Pipeline>,
     pub(super) reader: Reader,
+    pub(super) readers: Readers,
     pub(super) explainer: Explainer,
     pub(super) live: Live,
     pub(super) config: config::Http,
     pub(super) budget: Budget,
     pub(super) clock: Clock,
+    /// Held by who makes a Nakadi-style subscription.
+    pub(super) making: tokio::sync::Mutex<()>,
 }
 
 impl Door {
-    /// A door before this pipeline, this reader and this explainer, whose table and clock it shares.
-    pub fn new(pipeline: Arc<Pipeline>, reader: Reader, explainer: Explainer, config: config::Http) -> Arc<Self> {
+    /// A door before this pipeline, these ways of reading and this explainer, whose table and clock it shares.
+    pub fn new(pipeline: Arc<Pipeline>, reader: Reader, readers: Readers, explainer: Explainer, config: config::Http) -> Arc<Self> {
         let budget = pipeline.budget().clone();
         let (live, clock) = (explainer.live.clone(), explainer.clock.clone());
-        Arc::new(Self { pipeline, reader, explainer, live, config, budget, clock })
+        Arc::new(Self { pipeline, reader, readers, explainer, live, config, budget, clock, making: tokio::sync::Mutex::default() })
     }
 
     /// Answers one request.
@@ -45,6 +49,10 @@ impl Door {
     async fn try_answer(&self, request: Request<Incoming>) -> Result<Response<Body>, Problem> {
         self.check_headers(&request)?;
         let (parts, body) = request.into_parts();
+        if let Some(path) = parts.uri.path().strip_prefix(super::nakadi::PREFIX) {
+            let caller = authenticate(&parts)?;
+            return super::nakadi::answer(self, path, &caller, &parts, body).await;
+        }
         let Some(route) = Route::of(parts.uri.path()) else {
             return Err(Problem::new(Code::NotFound, "there is nothing at this path"));
         };
@@ -53,6 +61,9 @@ impl Door {
         }
         let caller = authenticate(&parts)?;
         let reads = parts.method == Method::GET || parts.method == Method::HEAD;
+        if let Some(ask) = route.reader() {
+            return super::readers::answer(self, ask, &caller, &parts, body).await;
+        }
         match &route {
             Route::Events if parts.method == Method::POST => publish::publish(self, None, &caller, &parts, body).await,
             Route::TopicEvents(topic) if parts.method == Method::POST => publish::publish(self, Some(topic), &caller, &parts, body).await,

@@ -27,7 +27,7 @@ pub(super) async fn read(door: &Door, topic: &str, parts: &Parts) -> Result<Resp
     Ok(response)
 }
 
-fn wants_stream(parts: &Parts) -> bool {
+pub(super) fn wants_stream(parts: &Parts) -> bool {
     let types = parts.headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(','));
     types.map(|item| item.split(';').next().unwrap_or_default().trim()).any(|essence| essence.eq_ignore_ascii_case("text/event-stream"))
 }

@@ -11,6 +11,7 @@ use http::{Response, StatusCode};
 use http_body::{Frame, SizeHint};
 use posthorn_domain::problem::{Code, Problem};
 use serde::Serialize;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::activity::Running;
 
@@ -19,6 +20,8 @@ pub struct Body {
     kind: Kind,
     /// Tells the connection that it is still in use.
     _running: Option<Running>,
+    /// What it may hold of the bytes that all answers of its kind may hold.
+    _held: Option<OwnedSemaphorePermit>,
 }
 
 enum Kind {
@@ -29,7 +32,7 @@ enum Kind {
 impl Body {
     /// All of it.
     pub fn whole(bytes: impl Into<Bytes>) -> Self {
-        Self { kind: Kind::Whole(bytes.into()), _running: None }
+        Self { kind: Kind::Whole(bytes.into()), _running: None, _held: None }
     }
 
     /// The same, and the connection counts as used until it is gone.
@@ -37,9 +40,14 @@ impl Body {
         Self { _running: Some(running), ..self }
     }
 
+    /// The same, and this is kept until it is gone.
+    pub(super) fn keeping(self, held: Option<OwnedSemaphorePermit>) -> Self {
+        Self { _held: held, ..self }
+    }
+
     /// As it comes.
     pub fn stream(stream: impl Stream<Item = Bytes> + Send + 'static) -> Self {
-        Self { kind: Kind::Stream(Box::pin(stream)), _running: None }
+        Self { kind: Kind::Stream(Box::pin(stream)), _running: None, _held: None }
     }
 }
 

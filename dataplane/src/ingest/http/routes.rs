@@ -15,6 +15,14 @@ pub(super) enum Route<'a> {
     Explain { topic: Cow<'a, str>, partition: &'a str, offset: &'a str },
     /// `/v1/sources/{source}`
     Source(Cow<'a, str>),
+    /// `/v1/readers`
+    Readers,
+    /// `/v1/readers/{name}`
+    Reader(Cow<'a, str>),
+    /// `/v1/readers/{name}/events`
+    ReaderEvents(Cow<'a, str>),
+    /// `/v1/readers/{name}/cursor`
+    ReaderCursor(Cow<'a, str>),
     /// `/v1/schemas`
     Schemas,
     /// `/v1/schemas/{name}`
@@ -37,6 +45,10 @@ impl<'a> Route<'a> {
                 Self::Explain { topic: decoded(topic)?, partition, offset }
             }
             [Some("sources"), Some(source), None, ..] => Self::Source(decoded(source)?),
+            [Some("readers"), None, ..] => Self::Readers,
+            [Some("readers"), Some(name), None, ..] => Self::Reader(decoded(name)?),
+            [Some("readers"), Some(name), Some("events"), None, ..] => Self::ReaderEvents(decoded(name)?),
+            [Some("readers"), Some(name), Some("cursor"), None, ..] => Self::ReaderCursor(decoded(name)?),
             [Some("schemas"), None, ..] => Self::Schemas,
             [Some("schemas"), Some(name), None, ..] => Self::Schema(decoded(name)?),
             [Some("schemas"), Some(name), Some("versions"), None, ..] => Self::SchemaVersions(decoded(name)?),
@@ -47,10 +59,25 @@ impl<'a> Route<'a> {
         })
     }
 
+    /// What it asks of a reader, if it is one's.
+    pub(super) fn reader(&self) -> Option<super::readers::Ask<'_>> {
+        use super::readers::Ask;
+        match self {
+            Self::Readers => Some(Ask::List),
+            Self::Reader(name) => Some(Ask::One(name)),
+            Self::ReaderEvents(name) => Some(Ask::Events(name)),
+            Self::ReaderCursor(name) => Some(Ask::Cursor(name)),
+            _ => None,
+        }
+    }
+
     /// Its methods, as `Allow` lists them.
     pub(super) fn allow(&self) -> &'static str {
         match self {
             Self::Events | Self::Source(_) => "POST, OPTIONS",
+            Self::Readers | Self::Reader(_) | Self::ReaderEvents(_) | Self::ReaderCursor(_) => {
+                self.reader().map_or("OPTIONS", super::readers::Ask::allow)
+            }
             Self::TopicEvents(_) => "GET, HEAD, POST, OPTIONS",
             Self::Schemas | Self::Schema(_) | Self::SchemaVersions(_) | Self::SchemaVersion(..) | Self::Explain { .. } => {
                 "GET, HEAD, OPTIONS"

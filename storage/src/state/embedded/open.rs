@@ -23,6 +23,7 @@ pub(super) struct Open {
     pub(super) positions: Keyspace,
     pub(super) retries: Keyspace,
     pub(super) letters: Keyspace,
+    pub(super) readers: Keyspace,
 }
 
 /// Where the open database is; empty when it could not be opened again.
@@ -45,7 +46,8 @@ impl Open {
                 .map_err(|error| open_error(error, folder))
         };
         let [positions, retries, letters] = [table("positions")?, table("retries")?, table("dead_letters")?];
-        Ok(Self { db, positions, retries, letters })
+        let readers = table("readers")?;
+        Ok(Self { db, positions, retries, letters, readers })
     }
 
     pub(super) fn table(&self, table: Table) -> &Keyspace {
@@ -53,6 +55,7 @@ impl Open {
             Table::Positions => &self.positions,
             Table::Retries => &self.retries,
             Table::Letters => &self.letters,
+            Table::Readers => &self.readers,
         }
     }
 }

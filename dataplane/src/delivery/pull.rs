@@ -1,0 +1,188 @@
+//! Subscriptions that are pulled: their lanes stand still and are moved by their readers, so that pushing can go on from there.
+//!
+//! What waits for another attempt stays in the retry store, and is given to readers first; it is settled when they say so.
+
+use posthorn_domain::ids::SubscriptionId;
+use posthorn_domain::names::TopicName;
+use posthorn_domain::position::Position;
+use posthorn_domain::time::Time;
+use posthorn_storage::attempts::{Attempt, DeliveryPrefix, Outcome, event_hash};
+use posthorn_storage::state::{Retry, RetryId, RetrySource};
+use tokio::sync::oneshot;
+
+use super::lane::{Mode, weight};
+use super::shard::Shard;
+use super::subscriber::Subscriber;
+use super::window::Window;
+
+/// Waiting deliveries that a reader is told of at once; the rest follow when these are settled.
+const WAITING: usize = 256;
+
+/// What a reader may have of a subscription.
+#[derive(Clone, Debug)]
+pub enum Pull {
+    /// Nothing: it is pushed, paused or disabled.
+    NotPulled,
+    /// Nothing yet: requests that were under way when it was flipped have not ended.
+    Busy,
+    /// This.
+    Ready(Pulled),
+}
+
+/// Where a pulled subscription stands.
+#[derive(Clone, Debug, Default)]
+pub struct Pulled {
+    /// On each partition that it may read.
+    pub places: Vec<Place>,
+    /// Events that were sent in vain and wait.
+    pub waiting: Vec<Waiting>,
+}
+
+/// Where it stands on one partition.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The topic.
+    pub topic: TopicName,
+    /// Which life of the topic.
+    pub incarnation: u64,
+    /// The partition.
+    pub partition: u32,
+    /// The next offset to give.
+    pub next: u64,
+    /// Offsets above it that are settled, sorted.
+    pub settled: Vec<u64>,
+}
+
+/// An event that waits.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Waiting {
+    /// The topic.
+    pub topic: TopicName,
+    /// The partition.
+    pub partition: u32,
+    /// The offset.
+    pub offset: u64,
+}
+
+/// How far a reader has come.
+#[derive(Clone, Debug, Default)]
+pub struct Moves {
+    /// The next offset to give, by topic, its life and partition.
+    pub next: Vec<(TopicName, u64, u32, u64)>,
+    /// Waiting events that were had.
+    pub had: Vec<Waiting>,
+    /// It goes somewhere else rather than on: what waits on these partitions is passed over or in the stream again.
+    pub seek: bool,
+}
+
+impl Shard {
+    /// Where a reader goes on. What pushing had taken into memory goes back to the log.
+    pub(super) fn pulled(&mut self, id: SubscriptionId) -> Option<Pull> {
+        let subscriber = self.subscribers.get_mut(&id)?;
+        if !subscriber.route.is_pulled() {
+            return Some(Pull::NotPulled);
+        }
+        if subscriber.in_flight > 0 || subscriber.loading || is_starting(subscriber) {
+            return Some(Pull::Busy);
+        }
+        let mut pulled = Pulled::default();
+        for (key, lane) in subscriber.lanes.iter_mut().filter(|(key, _)| key.replay.is_none()) {
+            let Some(part) = self.parts.get(&key.part) else { continue };
+            let (next, settled) = (lane.cursor(part.fed), lane.window.settled_above());
+            let held: usize = lane.queue.drain(..).map(|stored| weight(&stored)).sum();
+            self.tail_bytes = self.tail_bytes.saturating_sub(held);
+            lane.window = Window::restored(settled.clone());
+            lane.mode = Mode::Lagging { next, reading: false };
+            let (topic, incarnation) = (part.topic.topic.name.clone(), part.topic.topic.meta.incarnation);
+            pulled.places.push(Place { topic, incarnation, partition: part.partition, next, settled });
+        }
+        let Subscriber { ready, lanes, retries, .. } = &mut **subscriber;
+        ready.retain(|key| lanes.get(key).is_some_and(|lane| !lane.queue.is_empty()));
+        pulled.waiting = retries.values().filter_map(waiting).take(WAITING).collect();
+        Some(Pull::Ready(pulled))
+    }
+
+    pub(super) fn on_moved(&mut self, id: SubscriptionId, moves: &Moves, answer: oneshot::Sender<bool>, stored: oneshot::Sender<()>) {
+        let taken = matches!(self.pulled(id), Some(Pull::Ready(_)));
+        if taken {
+            self.move_lanes(id, moves);
+            self.after_commit.push(stored);
+            self.commit.at = Some(Time::ZERO);
+            self.look_at(id);
+        }
+        // Who asked may have given up.
+        answer.send(taken).ok();
+    }
+
+    fn move_lanes(&mut self, id: SubscriptionId, moves: &Moves) {
+        let mut done: Vec<RetryId> = Vec::new();
+        for (topic, incarnation, partition, next) in &moves.next {
+            let Some(number) = self.numbers.get(&(topic.clone(), *partition)).copied() else { continue };
+            if self.parts.get(&number).is_none_or(|part| part.topic.topic.meta.incarnation != *incarnation) {
+                continue;
+            }
+            let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
+            let key = super::lane::LaneKey { part: number, replay: None };
+            let Some(lane) = subscriber.lanes.get_mut(&key) else { continue };
+            let Mode::Lagging { next: before, .. } = lane.mode else { continue };
+            let back = *next < before;
+            let settled = if back || moves.seek { Vec::new() } else { lane.window.settled_above() };
+            lane.window = Window::restored(settled.into_iter().filter(|offset| offset >= next).collect());
+            lane.mode = Mode::Lagging { next: *next, reading: false };
+            self.dirty_lanes.insert((id, key));
+            // Those that are in the stream again, or that a seek leaves behind.
+            let here = |place: &Waiting| place.topic == *topic && place.partition == *partition;
+            let again = |place: &Waiting| here(place) && (moves.seek || (back && place.offset >= *next));
+            done.extend(subscriber.retries.values().filter(|retry| waiting(retry).is_some_and(|place| again(&place))).map(Retry::id));
+        }
+        for id in done {
+            self.end_waiting(id, false);
+        }
+        let Some(subscriber) = self.subscribers.get(&id) else { return };
+        let had = |retry: &&Retry| waiting(retry).is_some_and(|place| moves.had.contains(&place));
+        let had: Vec<_> = subscriber.retries.values().filter(had).map(Retry::id).collect();
+        for id in had {
+            self.end_waiting(id, true);
+        }
+    }
+
+    /// The waiting delivery is over: its event was had by a reader, or is in the stream again.
+    fn end_waiting(&mut self, id: RetryId, had: bool) {
+        let Some(subscriber) = self.subscribers.get_mut(&id.subscription) else { return };
+        let Some(retry) = subscriber.retries.remove(&id) else { return };
+        subscriber.unblock(retry.key_hash);
+        self.outbox.delete_retry(id);
+        self.deleted[0].insert(id);
+        let Some(place) = waiting(&retry).filter(|_| had) else { return };
+        self.context.attempts.record(Attempt {
+            subscription: retry.subscription,
+            topic: place.topic,
+            position: Position { partition: place.partition, offset: place.offset },
+            delivery: DeliveryPrefix::from(retry.delivery),
+            event_hash: event_hash(""),
+            number: retry.attempts + 1,
+            at: self.context.clock.now(),
+            duration_ms: 0,
+            status: None,
+            outcome: Outcome::Delivered,
+            error: String::new(),
+            response_head: Vec::new(),
+            next_attempt_at: None,
+        });
+    }
+}
+
+/// The place of a delivery that a reader can take over; those of replays and of dead letters wait for pushing.
+fn waiting(retry: &Retry) -> Option<Waiting> {
+    match &retry.source {
+        RetrySource::Log { topic, partition, offset, .. } if !retry.replay => {
+            Some(Waiting { topic: topic.clone(), partition: *partition, offset: *offset })
+        }
+        _ => None,
+    }
+}
+
+/// Whether the start of some lane is still being looked up.
+fn is_starting(subscriber: &Subscriber) -> bool {
+    subscriber.lanes.values().any(|lane| matches!(lane.mode, Mode::Lagging { next: u64::MAX, .. }))
+}

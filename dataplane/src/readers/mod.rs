@@ -1,0 +1,380 @@
+//! Readers whose place the node keeps (interfaces §3): several applications read one stream, each with a cursor of its own, and the
+//! members of one reader share its partitions. A subscription in the mode `pull` is read the same way; its place is its lanes'.
+//!
+//! [`Readers`] knows no door. The HTTP doors, ours and the Nakadi-style one, turn its answers into responses.
+
+mod definition;
+pub mod group;
+mod keep;
+mod load;
+mod one;
+mod other;
+mod seek;
+mod session;
+mod show;
+mod stream;
+mod token;
+
+pub use definition::Definition;
+pub use keep::Keep;
+pub use other::{Commit, PartState};
+pub use session::{Page, Session};
+pub use show::write_page;
+pub use stream::stream;
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::Arc;
+use std::time::Duration;
+
+use foldhash::HashMap;
+use parking_lot::{Mutex, RwLock};
+use posthorn_domain::clock::Clock;
+use posthorn_domain::ids::SubscriptionId;
+use posthorn_domain::names::Name;
+use posthorn_domain::problem::{Code, Problem};
+use posthorn_storage::state::{self, Batch, ReaderCursor, ReaderRow};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use self::group::{PartKey, Refused};
+use self::keep::Keeper;
+use self::one::{One, Standing, unknown};
+use crate::config;
+use crate::delivery::{Handle, Moves};
+use crate::read::TailNotify;
+use crate::route::Live;
+
+/// The unit in which bytes of pages are counted.
+const UNIT: usize = 1024;
+/// How long a page waits for others to be sent.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// All readers of the node. Cheap to clone.
+#[derive(Clone)]
+pub struct Readers(Arc<Shared>);
+
+/// What readers are made of.
+pub struct Setup {
+    /// Limits.
+    pub config: config::Readers,
+    /// The newest table.
+    pub live: Live,
+    /// Who tells that topics have grown.
+    pub tail: Arc<TailNotify>,
+    /// The time.
+    pub clock: Clock,
+    /// Where places are written.
+    pub keep: Arc<dyn Keep>,
+    /// The shards, which know where subscriptions stand.
+    pub delivery: Option<Handle>,
+    /// What an earlier process left.
+    pub restored: state::Readers,
+    /// Ends all waits.
+    pub shutdown: CancellationToken,
+}
+
+struct Shared {
+    config: config::Readers,
+    live: Live,
+    tail: Arc<TailNotify>,
+    clock: Clock,
+    keeper: Keeper,
+    delivery: Option<Handle>,
+    shutdown: CancellationToken,
+    own: RwLock<BTreeMap<String, Arc<One>>>,
+    pulled: Mutex<HashMap<SubscriptionId, Arc<One>>>,
+    waits: Arc<Semaphore>,
+    held: Arc<Semaphore>,
+}
+
+/// How a commit went.
+#[derive(Debug, Default)]
+pub struct Committed {
+    /// Where the reader stands now, as the text of a cursor.
+    pub cursor: String,
+}
+
+impl Readers {
+    /// Takes up what an earlier process left. Must be called within a runtime.
+    pub fn new(setup: Setup) -> Self {
+        let Setup { config, live, tail, clock, keep, delivery, restored, shutdown } = setup;
+        let own = restore(restored);
+        let waits = Arc::new(Semaphore::new(config.max_waits));
+        let held = Arc::new(Semaphore::new(config.max_held_bytes.div_ceil(UNIT)));
+        let keeper = Keeper::start(keep);
+        let (own, pulled) = (RwLock::new(own), Mutex::default());
+        Self(Arc::new(Shared { config, live, tail, clock, keeper, delivery, shutdown, own, pulled, waits, held }))
+    }
+
+    /// Makes or changes a reader; `true` when it was made. A new one begins with the oldest event that is kept.
+    ///
+    /// # Errors
+    /// `topic-unknown`, `invalid-resource` for a name that is none, `rate-limited` when there are too many, `unavailable` when it cannot be kept.
+    pub async fn put(&self, name: &str, definition: Definition) -> Result<bool, Problem> {
+        self.put_from(name, definition, &BTreeMap::new()).await
+    }
+
+    /// As [`Readers::put`]; a new one begins on these partitions at these offsets.
+    ///
+    /// # Errors
+    /// As [`Readers::put`].
+    pub async fn put_from(&self, name: &str, mut definition: Definition, from: &BTreeMap<PartKey, u64>) -> Result<bool, Problem> {
+        let mut batch = Batch::new();
+        let made = {
+            let mut own = self.0.own.write();
+            let known = own.get(name).cloned();
+            if known.is_none() && own.len() >= self.0.config.max_readers {
+                let detail = format!("there are {} readers already, the most that `readers.max_readers` allows", own.len());
+                return Err(Problem::new(Code::RateLimited, detail).with_retry_after(60));
+            }
+            let next = self.begin(&definition, from)?;
+            let made = known.is_none();
+            let one = known.unwrap_or_else(|| Arc::new(One::own(name, definition.clone())));
+            let mut state = one.state.lock();
+            if let Some(before) = state.definition.as_ref().filter(|_| !made) {
+                definition.created_at = before.created_at;
+            }
+            let gone: Vec<_> = state.next.keys().filter(|(topic, _)| !definition.topics.contains(topic)).cloned().collect();
+            for key in gone {
+                if let Some((life, _)) = state.next.remove(&key) {
+                    batch.delete_cursor(row(name, &key, life, 0));
+                }
+            }
+            for (key, (life, next)) in next {
+                if let Entry::Vacant(place) = state.next.entry(key) {
+                    batch.put_cursor(row(name, place.key(), life, next));
+                    place.insert((life, next));
+                }
+            }
+            // Other filters may take what those before passed over.
+            state.passed.clear();
+            batch.put_reader(ReaderRow { name: name.to_owned(), document: definition.document() });
+            state.definition = Some(definition);
+            drop(state);
+            own.insert(name.to_owned(), one);
+            made
+        };
+        self.0.keeper.keep(batch).await?;
+        Ok(made)
+    }
+
+    /// Where a new reader begins.
+    fn begin(&self, definition: &Definition, from: &BTreeMap<PartKey, u64>) -> Result<BTreeMap<PartKey, (u64, u64)>, Problem> {
+        let (table, mut next) = (self.0.live.load(), BTreeMap::new());
+        for topic in &definition.topics {
+            let route = table.topics.get(topic).ok_or_else(|| crate::ingest::topic_unknown(topic))?;
+            let settings = route.log.settings();
+            for partition in 0..settings.partitions {
+                let key = (topic.clone(), partition);
+                let offset = from.get(&key).copied().unwrap_or(route.log.bounds(partition).start);
+                next.insert(key, (settings.incarnation, offset));
+            }
+        }
+        Ok(next)
+    }
+
+    /// Forgets a reader and its place.
+    ///
+    /// # Errors
+    /// `not-found`, `unavailable`.
+    pub async fn delete(&self, name: &str) -> Result<(), Problem> {
+        let one = self.0.own.write().remove(name).ok_or_else(|| unknown(name))?;
+        let mut batch = Batch::new();
+        batch.delete_reader(name);
+        {
+            let mut state = one.state.lock();
+            for (key, (life, _)) in std::mem::take(&mut state.next) {
+                batch.delete_cursor(row(name, &key, life, 0));
+            }
+            state.definition = None;
+            state.group.clear();
+        }
+        self.0.keeper.keep(batch).await
+    }
+
+    /// Readers whose names please, with what they were made with, in order of their names.
+    pub fn list(&self, pleases: impl Fn(&str) -> bool) -> Vec<(String, Definition)> {
+        let own = self.0.own.read();
+        let defined = |(name, one): (&String, &Arc<One>)| Some((name.clone(), one.state.lock().definition.clone()?));
+        own.iter().filter(|(name, _)| pleases(name)).filter_map(defined).collect()
+    }
+
+    /// Opens a reader. With `member`, for one of several who share it.
+    ///
+    /// # Errors
+    /// `not-found`; `rate-limited` when too many read already.
+    pub fn open(&self, name: &str, member: Option<&str>) -> Result<Session, Problem> {
+        let one = self.find(name)?;
+        let waits = self.turn()?;
+        Ok(Session::new(self.clone(), one, member.map(str::to_owned), waits))
+    }
+
+    /// A turn among those who read at the same time.
+    fn turn(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        Arc::clone(&self.0.waits).try_acquire_owned().map_err(|_| {
+            Problem::new(Code::RateLimited, "too many readers read at the same time (`readers.max_waits`); read again later")
+                .with_retry_after(1)
+        })
+    }
+
+    /// Moves the reader to `cursor`. Resolves once that is on the disk. A member moves the partitions that it holds.
+    ///
+    /// # Errors
+    /// `invalid-request` or `cursor-expired` for the cursor; `in-use` when a partition is not the member's (any more).
+    pub async fn commit(&self, name: &str, member: Option<&str>, cursor: &str) -> Result<Committed, Problem> {
+        let one = self.find(name)?;
+        let standing = self.standing(&one).await?;
+        if standing.busy {
+            let detail = "requests of the subscription are still under way; commit again in a moment";
+            return Err(Problem::new(Code::Unavailable, detail).with_retry_after(1));
+        }
+        let mine = self.held(&one, &standing, member);
+        let target = seek::resolve(&standing, &mine, cursor).await?;
+        let moved: Vec<(PartKey, u64)> = target
+            .next
+            .iter()
+            .filter(|(key, next)| standing.parts.get(*key).is_some_and(|part| part.next != **next))
+            .map(|(key, next)| (key.clone(), *next))
+            .collect();
+        one.state.lock().group.commit(member, &moved, false, self.0.clock.now()).map_err(|refused| refusal(&refused))?;
+        self.apply(&one, &standing, &moved, target.had.into_iter().collect(), target.seek).await?;
+        Ok(Committed { cursor: self.cursor(&one).await? })
+    }
+
+    /// Moves the reader, which was allowed. For a seek, who reads begins there.
+    async fn apply(
+        &self,
+        one: &One,
+        standing: &Standing,
+        moved: &[(PartKey, u64)],
+        had: Vec<crate::delivery::Waiting>,
+        seek: bool,
+    ) -> Result<(), Problem> {
+        let mut batch = Batch::new();
+        let mut moves = Moves { next: Vec::new(), had, seek };
+        {
+            let mut state = one.state.lock();
+            for (key, next) in moved {
+                let Some(part) = standing.parts.get(key) else { continue };
+                let life = part.route.log.settings().incarnation;
+                state.passed.remove(key);
+                if seek || *next < part.next {
+                    state.seeks += 1;
+                }
+                if one.subscription.is_none() {
+                    state.next.insert(key.clone(), (life, *next));
+                    batch.put_cursor(row(&one.name, key, life, *next));
+                }
+                moves.next.push((key.0.clone(), life, key.1, *next));
+            }
+        }
+        match (one.subscription, &self.0.delivery) {
+            (Some(id), Some(delivery)) => {
+                if moves.next.is_empty() && moves.had.is_empty() {
+                    return Ok(());
+                }
+                if !delivery.moved(id, moves).await? {
+                    return Err(Problem::new(Code::InUse, "the subscription is not pulled any more; its events are pushed from here on"));
+                }
+                // What the shard wrote is on its way to the disk; now it is there.
+                self.0.keeper.keep(Batch::new()).await
+            }
+            _ if batch.is_empty() => Ok(()),
+            _ => self.0.keeper.keep(batch).await,
+        }
+    }
+
+    /// The partitions that a word such as `earliest` speaks of.
+    fn held(&self, one: &One, standing: &Standing, member: Option<&str>) -> Vec<PartKey> {
+        let Some(member) = member else { return standing.parts.keys().cloned().collect() };
+        let shown = one.state.lock().group.shown(self.0.clock.now());
+        shown.into_iter().find(|shown| shown.member == member).map_or_else(Vec::new, |shown| shown.parts)
+    }
+
+    fn find(&self, name: &str) -> Result<Arc<One>, Problem> {
+        if let Some(one) = self.0.own.read().get(name) {
+            return Ok(Arc::clone(one));
+        }
+        let id: SubscriptionId = name.parse().map_err(|_| unknown(name))?;
+        let table = self.0.live.load();
+        if !table.subscriptions.contains_key(&id) {
+            return Err(unknown(name));
+        }
+        let mut pulled = self.0.pulled.lock();
+        if !pulled.contains_key(&id) {
+            pulled.retain(|id, _| table.subscriptions.contains_key(id));
+        }
+        Ok(Arc::clone(pulled.entry(id).or_insert_with(|| Arc::new(One::of_subscription(id)))))
+    }
+
+    async fn standing(&self, one: &One) -> Result<Standing, Problem> {
+        one.standing(&self.0.live, self.0.delivery.as_ref()).await
+    }
+
+    /// Room for one page among all that are being made and sent.
+    async fn room(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
+        let units = u32::try_from(bytes.min(self.0.config.max_held_bytes).div_ceil(UNIT)).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.0.held).acquire_many_owned(units);
+        match tokio::time::timeout(PATIENCE, room).await {
+            Ok(Ok(room)) => Ok(room),
+            _ => {
+                let detail = "readers are being sent as many bytes as they may (`readers.max_held_bytes`); read again later";
+                Err(Problem::new(Code::RateLimited, detail).with_retry_after(1))
+            }
+        }
+    }
+}
+
+fn restore(restored: state::Readers) -> BTreeMap<String, Arc<One>> {
+    let mut own = BTreeMap::new();
+    for ReaderRow { name, document } in restored.readers {
+        match Definition::restore(&document) {
+            Some(definition) => drop(own.insert(name.clone(), Arc::new(One::own(&name, definition)))),
+            None => tracing::error!(reader = name, "a reader cannot be restored; make it again"),
+        }
+    }
+    for ReaderCursor { reader, topic, incarnation, partition, next } in restored.cursors {
+        let Some(one) = own.get(&reader) else { continue };
+        let mut state = one.state.lock();
+        let place = state.next.entry((topic, partition)).or_insert((incarnation, next));
+        // Of two lives of a topic the later counts.
+        *place = (*place).max((incarnation, next));
+    }
+    own
+}
+
+fn row(name: &str, key: &PartKey, incarnation: u64, next: u64) -> ReaderCursor {
+    ReaderCursor { reader: name.to_owned(), topic: key.0.clone(), incarnation, partition: key.1, next }
+}
+
+/// Whether a user may give a reader this name.
+///
+/// # Errors
+/// `invalid-resource` says how names are.
+pub fn check_name(name: &str) -> Result<(), Problem> {
+    if let Err(error) = name.parse::<Name>() {
+        return Err(Problem::new(Code::InvalidResource, error.to_string()));
+    }
+    if name.parse::<SubscriptionId>().is_ok() {
+        let detail = "the name is a subscription's id: give the subscription `\"mode\": \"pull\"` at the control plane instead";
+        return Err(Problem::new(Code::InvalidResource, detail));
+    }
+    Ok(())
+}
+
+fn refusal(refused: &Refused) -> Problem {
+    let detail = match refused {
+        Refused::NotHeld((topic, partition), Some(holder)) => {
+            format!("partition {partition} of `{topic}` belongs to member `{holder}` now; its events may be given out again")
+        }
+        Refused::NotHeld((topic, partition), None) => {
+            format!("partition {partition} of `{topic}` is not held by this member: its lease has passed; read again to get a share")
+        }
+        Refused::Shared(members) => {
+            format!("members share this reader ({}); name yourself with `member`, or wait until they are gone", members.join(", "))
+        }
+        Refused::NotGiven((topic, partition)) => format!("the cursor of partition {partition} of `{topic}` was not given to this member"),
+    };
+    Problem::new(Code::InUse, detail)
+}
