@@ -232,12 +232,16 @@ impl Shard {
         let Some(part) = self.parts.get(&number) else { return };
         let topic = part.topic.topic.name.clone();
         let key = LaneKey { part: number, replay: None };
-        let awaits = |subscriber: &&Box<Subscriber>| match subscriber.lanes.get(&key).map(|lane| lane.mode) {
+        let awaits = |subscriber: &&Subscriber| match subscriber.lanes.get(&key).map(|lane| lane.mode) {
             None => true,
             Some(Mode::Tailing { from }) => from < to,
             Some(Mode::Lagging { .. }) => false,
         };
-        let wanting = self.subscribers.values().filter(|subscriber| subscriber.is_live() && subscriber.route.admits_topic(&topic));
+        let wanting = self
+            .subscribers
+            .values()
+            .map(|subscriber| &**subscriber)
+            .filter(|subscriber| subscriber.is_live() && subscriber.route.admits_topic(&topic));
         let wanting: Vec<_> = wanting.filter(awaits).map(|subscriber| subscriber.id()).collect();
         for id in wanting {
             self.lose_lane_range(id, key, from, to);

@@ -17,7 +17,9 @@ pub struct Document(Arc<str>);
 
 /// Secrets by the JSON pointer of their place in a document. Cloning shares them.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Secrets(Option<Arc<[(Box<str>, Box<str>)]>>);
+pub struct Secrets(Option<Arc<[Pair]>>);
+
+type Pair = (Box<str>, Box<str>);
 
 impl Document {
     /// The text of a value.
@@ -68,7 +70,7 @@ impl Secrets {
 
 impl<A: Into<Box<str>>, S: Into<Box<str>>> FromIterator<(A, S)> for Secrets {
     fn from_iter<I: IntoIterator<Item = (A, S)>>(secrets: I) -> Self {
-        let all: Vec<_> = secrets.into_iter().map(|(at, secret)| (at.into(), secret.into())).collect();
+        let all: Vec<Pair> = secrets.into_iter().map(|(at, secret)| (at.into(), secret.into())).collect();
         Self(if all.is_empty() { None } else { Some(all.into()) })
     }
 }
