@@ -10,7 +10,7 @@ use posthorn_bench::route::{added, demands, event, routed, written};
 use posthorn_dataplane::route::{Builder, Editor, Table};
 use posthorn_domain::ids::SubscriptionId;
 use posthorn_domain::signing::generate_hmac;
-use posthorn_domain::snapshot::{Delta, Resource, ResourceKey};
+use posthorn_domain::snapshot::{Delta, Document, Resource, ResourceKey};
 use posthorn_storage::log::behaviour::Told;
 use posthorn_storage::log::segments::{Config, SegmentLog};
 use serde_json::json;
@@ -31,7 +31,10 @@ fn table(all: usize) {
             "id": id, "filters": written(n), "endpoint": {"url": "https://hooks.example.com/"},
             "signing": [{"scheme": "standard-webhooks", "secret": secret}],
         });
-        (ResourceKey::subscription(id), Resource { revision: 1, incarnation: 1, document, secrets: BTreeMap::new() })
+        (
+            ResourceKey::subscription(id),
+            Resource { revision: 1, incarnation: 1, document: Document::of(&document), secrets: Default::default() },
+        )
     };
     let mut apply = |base: &Table, changed| {
         let delta = Delta { revision: base.revision + 1, changed, removed: Vec::new() };
