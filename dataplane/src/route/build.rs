@@ -150,8 +150,7 @@ impl Builder {
     fn add_subscription(&mut self, table: &mut Table, resource: &Resource) -> Result<(), Problem> {
         let document = read(resource)?;
         let id: SubscriptionId = text(&document, "id").parse().map_err(|error| broken(&error))?;
-        let mut spec = SubscriptionSpec::parse(&document, &self.guard)?;
-        let filters = spec.compile_filters()?;
+        let (mut spec, filters) = SubscriptionSpec::parse_and_compile(&document, &self.guard)?;
         // As trees they are larger than all the rest, and from here on only their meaning counts.
         spec.filters = Vec::new();
         let keys = signing_keys(&spec)?.into();

@@ -175,12 +175,20 @@ impl SubscriptionSpec {
     /// Reads what a user wrote. Secrets may be left out (one is made by the control plane) or be [`crate::secret::REDACTED`]
     /// (the stored one is kept): [`Signing::secret`] is then empty or the placeholder, and the caller fills it in.
     pub fn parse(document: &Value, guard: &Guard) -> Result<Self, Problem> {
+        Self::parse_and_compile(document, guard).map(|(spec, _)| spec)
+    }
+
+    /// The same, with the filters' meaning, which checking them has given.
+    ///
+    /// # Errors
+    /// As [`SubscriptionSpec::parse`].
+    pub fn parse_and_compile(document: &Value, guard: &Guard) -> Result<(Self, Vec<Filter>), Problem> {
         let mut faults = Faults::default();
         let spec = Self::read(document, guard, &mut faults);
         faults.result("the subscription", spec)
     }
 
-    fn read(document: &Value, guard: &Guard, faults: &mut Faults) -> Option<Self> {
+    fn read(document: &Value, guard: &Guard, faults: &mut Faults) -> Option<(Self, Vec<Filter>)> {
         let mut fields = Fields::of(document, "", faults);
         fields.ignore(&SERVER_OWNED);
         fields.ignore(&["status_reason", "state", "warnings"]);
@@ -203,9 +211,7 @@ impl SubscriptionSpec {
         let status = fields.or("status", Status::Active, faults);
         let mode = fields.or("mode", Mode::Push, faults);
         fields.done(faults);
-        if let Some(filters) = &filters {
-            compile(filters, faults);
-        }
+        let compiled = filters.as_deref().map(|filters| compile(filters, faults));
         for (at, text) in [("/name", &name), ("/owner", &owner)] {
             if text.len() > 200 || text.chars().any(char::is_control) {
                 faults.meaning(at, "must be at most 200 bytes without control characters");
@@ -214,7 +220,8 @@ impl SubscriptionSpec {
         if signing.is_empty() || signing.len() > 4 {
             faults.meaning("/signing", "must have 1 to 4 entries; leave it out to have a secret made");
         }
-        Some(Self { name, owner, filters: filters?, allow_unknown, endpoint: endpoint?, signing, qos, retry, limits, start, status, mode })
+        let (filters, endpoint) = (filters?, endpoint?);
+        Some((Self { name, owner, filters, allow_unknown, endpoint, signing, qos, retry, limits, start, status, mode }, compiled?))
     }
 
     /// The filters' meaning. They were checked when they were read, so a fault here means that the rules changed since.

@@ -71,7 +71,7 @@ impl Secrets {
 
 impl<A: Into<Box<str>>, S: Into<Box<str>>> FromIterator<(A, S)> for Secrets {
     fn from_iter<I: IntoIterator<Item = (A, S)>>(secrets: I) -> Self {
-        let all: Vec<_> = secrets.into_iter().map(|(at, secret)| (at.into(), secret.into())).collect();
+        let all: Vec<Placed> = secrets.into_iter().map(|(at, secret)| (at.into(), secret.into())).collect();
         Self(if all.is_empty() { None } else { Some(all.into()) })
     }
 }
