@@ -135,3 +135,36 @@ async fn flips_under_load_lose_nothing_and_repeat_nothing() -> Result<()> {
     ensure!(of_pull > 0 && of_push > 0, "{of_push} pushed, {of_pull} pulled");
     Ok(())
 }
+
+#[tokio::test]
+async fn a_subscription_that_was_never_pushed_is_shared_by_members() -> Result<()> {
+    let world = World::start().await?;
+    world.topic("orders", json!({"partitions": 4})).await?;
+    let old = publish(&world, "orders", 20).await?;
+    let spec = json!({"filters": [{"topic": "orders"}], "mode": "pull", "start": "earliest"});
+    let id = world.subscribe("/hook", spec).await?.id;
+    let fresh = publish(&world, "orders", 20).await?;
+    let wanted: BTreeSet<String> = old.into_iter().chain(fresh).collect();
+    page(&world, &id, "limit=1&member=a").await?;
+    let mut seen = BTreeSet::new();
+    for _ in 0..40 {
+        for member in ["a", "b"] {
+            let answer = page(&world, &id, &format!("limit=5&member={member}")).await?;
+            for got in ids(&answer) {
+                ensure!(seen.insert(got.clone()), "{got} was given twice");
+            }
+            commit(&world, &id, &format!("?member={member}"), &text(&answer["cursor"])?).await?;
+        }
+        if seen.len() == wanted.len() {
+            break;
+        }
+    }
+    ensure!(seen == wanted, "{} of {}", seen.len(), wanted.len());
+    let shown = world.data.get(&format!("/v1/readers/{id}")).await?.expect(200)?;
+    ensure!(shown["lag"] == 0 && shown["subscription"] == *id, "{shown}");
+    ensure!(world.receiver.received("/hook").is_empty());
+    // A replay would be pushed.
+    let replay = world.control.post(&format!("/v1/subscriptions/{id}/replay"), &json!({"from": "earliest"})).await?;
+    ensure!(replay.status == 409, "{} {}", replay.status, replay.text());
+    Ok(())
+}
