@@ -47,7 +47,12 @@ const CRATES: &[CrateRule] = &[
         tests_may_use: &[],
         reason: "micro-benchmarks call parts directly",
     },
-    CrateRule { folder: "load-tests", may_use: &[], tests_may_use: &[], reason: "measures what a user can measure: the public doors" },
+    CrateRule {
+        folder: "load-tests",
+        may_use: &["proto"],
+        tests_may_use: &[],
+        reason: "measures what a user can measure: the public doors, whose contract this is",
+    },
     CrateRule {
         folder: "tests",
         may_use: &["proto"],

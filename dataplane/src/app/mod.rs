@@ -106,7 +106,8 @@ pub struct DataPlane {
     writer: Writer,
     control: JoinHandle<()>,
     /// Appends operational events.
-    teller: JoinHandle<()>,
+    /// Writes operational events; ends when told to.
+    teller: (CancellationToken, JoinHandle<()>),
     draining: Arc<std::sync::atomic::AtomicBool>,
     /// Ends the doors.
     doors: CancellationToken,
@@ -249,7 +250,8 @@ impl DataPlane {
             interval: config.delivery.operations_interval,
             clock: clock.clone(),
         };
-        let teller = tokio::spawn(teller.run(notes, rest.clone()));
+        let told = CancellationToken::new();
+        let teller = (told.clone(), tokio::spawn(teller.run(notes, told)));
         tokio::spawn(accept_loop(http.0, sinks, config.http.max_connections, ingest_metrics, doors.clone()));
         tokio::spawn(serve_broker(broker.0, Arc::clone(&pipeline), clock.clone(), doors.clone()));
         tokio::spawn(keep_retention(log, config.log.retention_check, clock, rest.clone()));
@@ -277,11 +279,13 @@ impl DataPlane {
         if in_order.is_err() {
             tracing::warn!("the drain deadline has passed; attempts that were under way will be made again");
         }
-        self.rest.cancel();
-        let Self { pipeline, delivery, shards, writer, control, teller, .. } = self;
+        let Self { pipeline, delivery, shards, writer, control, teller: (told, teller), rest, .. } = self;
+        // While the log is still open: it closes with the last who holds it.
+        told.cancel();
         if tokio::time::timeout(Duration::from_secs(5), teller).await.is_err() {
             tracing::warn!("operational events were not all written");
         }
+        rest.cancel();
         if let Err(error) = control.await {
             tracing::error!(%error, "the link to the control plane ended early");
         }
