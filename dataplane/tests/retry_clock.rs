@@ -68,6 +68,8 @@ async fn ten_attempts_at_their_times_then_the_dead_letter_over_a_restart_in_betw
                 if index == 4 {
                     engine.stop().await;
                     engine = Engine::start(dir.path(), &hands, receiver.address).await;
+                    let loaded = async { while engine.state().await.waiting == 0 {} };
+                    tokio::time::timeout(AMPLE, loaded).await.expect("the retry is read from the store");
                 }
                 hands.set(due - 1);
                 engine.turn().await;
