@@ -105,7 +105,6 @@ pub struct DataPlane {
     shards: Shards,
     writer: Writer,
     control: JoinHandle<()>,
-    /// Appends operational events.
     /// Writes operational events; ends when told to.
     teller: (CancellationToken, JoinHandle<()>),
     draining: Arc<std::sync::atomic::AtomicBool>,
