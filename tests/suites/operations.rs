@@ -70,6 +70,22 @@ async fn what_a_dead_endpoint_costs_is_told_to_those_who_ask_for_it() -> Result<
 }
 
 #[tokio::test]
+async fn what_is_dropped_is_told_too() -> Result<()> {
+    let (receiver, posthorn) = (Receiver::start().await?, start().await?);
+    receiver.on("/dead", Behaviour::Status(400));
+    topic(&posthorn, "orders", json!({})).await?;
+    let contract = json!({"retry": {"schedule": []}, "qos": {"dead_letter": "never"}});
+    let dead = subscribe(&posthorn, "orders", &receiver.url("/dead"), contract).await?;
+    for number in 0..3 {
+        publish(&posthorn, "orders", &format!("e{number}")).await?;
+    }
+    let events = counted(&posthorn, "posthorn.delivery.dropped", &dead, 3).await?;
+    ensure!(events.iter().all(|event| event["data"]["reason"] == "attempts_exhausted" && event["data"]["topic"] == "orders"), "{events:?}");
+    dead_letters(&posthorn, &dead, 0).await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_storm_of_failures_is_a_few_events() -> Result<()> {
     let (receiver, mut posthorn) = (Receiver::start().await?, Posthorn::start(Config::default()).await?);
     receiver.on("/dead", Behaviour::Status(400));
