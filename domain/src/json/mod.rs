@@ -9,6 +9,7 @@ mod fault;
 mod parser;
 mod pointer;
 
+pub(crate) use doc::size;
 pub use doc::{Doc, Kind};
 pub use fault::JsonFault;
 pub use parser::{MAX_DEPTH, Parser};

@@ -8,12 +8,25 @@ use std::cell::Cell;
 
 use super::patterns::Weight;
 
-/// Steps left. Lives on the stack of one check.
+/// Steps left, and where lookups go on. Lives on the stack of one check.
 pub(super) struct Meter {
     left: Cell<u64>,
     weight: Weight,
     explains: bool,
+    marks: [Cell<Mark>; MARKS],
 }
+
+/// Where the last lookup in an object ended: schemas name members mostly in the order in which documents have them.
+#[derive(Clone, Copy, Default)]
+struct Mark {
+    /// The object, by the address of its node; 0 is none.
+    object: usize,
+    /// An index among its nodes at which a member begins.
+    next: usize,
+}
+
+/// As many objects are remembered, each in the place that its address gives it: those that are nested in each other.
+const MARKS: usize = 8;
 
 /// Steps that every check may take, and more for each node of the document. A step takes some 10 ns.
 const BASE: u64 = 8_000_000;
@@ -26,11 +39,30 @@ const ERROR: usize = 200;
 
 impl Meter {
     pub(super) fn for_checking(nodes: usize, weight: Weight) -> Self {
-        Self { left: Cell::new(BASE + PER_NODE * nodes as u64), weight, explains: false }
+        Self::new(BASE + PER_NODE * nodes as u64, weight, false)
     }
 
     pub(super) fn for_explaining(nodes: usize, weight: Weight) -> Self {
-        Self { left: Cell::new(EXPLAIN_BASE + EXPLAIN_PER_NODE * nodes as u64), weight, explains: true }
+        Self::new(EXPLAIN_BASE + EXPLAIN_PER_NODE * nodes as u64, weight, true)
+    }
+
+    fn new(steps: u64, weight: Weight, explains: bool) -> Self {
+        Self { left: Cell::new(steps), weight, explains, marks: Default::default() }
+    }
+
+    /// Where a lookup in the object whose node is at `object` had best begin, if one has been there.
+    pub(super) fn mark(&self, object: usize) -> Option<usize> {
+        let mark = self.place(object).get();
+        (mark.object == object).then_some(mark.next)
+    }
+
+    /// The next lookup in this object had best begin at this index among its nodes.
+    pub(super) fn set_mark(&self, object: usize, next: usize) {
+        self.place(object).set(Mark { object, next });
+    }
+
+    fn place(&self, object: usize) -> &Cell<Mark> {
+        &self.marks[object / size_of::<simd_json::Node<'_>>() % MARKS]
     }
 
     /// Takes the price of reading a string, which a pattern may do.

@@ -1,6 +1,7 @@
 //! The tape as a JSON representation that the validator reads directly, without building a tree.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use jsonschema::JsonType;
 use jsonschema::json::{Array, Json, JsonNumber, Node, NodeIdentity, Object};
@@ -9,7 +10,7 @@ use simd_json::{Node as Slot, StaticNode};
 
 use super::equality;
 use super::meter::Meter;
-use crate::json::{Doc, Kind};
+use crate::json::{self, Doc, Kind};
 
 /// The representation.
 pub(super) struct Tape;
@@ -152,15 +153,34 @@ impl<'a> Object<'a, Tape> for Container<'a> {
         if self.1.is_spent() {
             return None;
         }
+        let nodes = self.0.nodes();
+        let object = nodes.as_ptr().addr();
+        let start = self.1.mark(object).unwrap_or(1);
         let mut scanned = 0;
-        let found = self.0.members().inspect(|_| scanned += 1).find(|(name, _)| **name == **key);
+        let at = seek(nodes, start..nodes.len(), key, &mut scanned).or_else(|| seek(nodes, 1..start, key, &mut scanned));
         let enough = self.1.take(1 + scanned);
-        found.filter(|_| enough).map(|(_, value)| TapeNode::Doc(value, self.1))
+        let value_at = at.filter(|_| enough)? + 1;
+        let value = Doc::new(&nodes[value_at..]);
+        self.1.set_mark(object, value_at + value.node_count());
+        Some(TapeNode::Doc(value, self.1))
     }
 
     fn members(&self) -> Members<'a> {
         Members { rest: &self.0.nodes()[1..], meter: self.1 }
     }
+}
+
+/// The index of the node of the member's name, among those in `range`, which begins with a member.
+fn seek(nodes: &[Slot<'_>], range: Range<usize>, key: &str, scanned: &mut usize) -> Option<usize> {
+    let mut at = range.start;
+    while let Some([Slot::String(name), value, ..]) = nodes.get(at..range.end) {
+        *scanned += 1;
+        if *name == key {
+            return Some(at);
+        }
+        at += 1 + json::size(value);
+    }
+    None
 }
 
 impl<'a> Array<'a, Tape> for Container<'a> {
