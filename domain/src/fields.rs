@@ -4,10 +4,11 @@
 //! member, wrong type, unreadable text) make a 400, meaning faults (a filter that cannot work, a forbidden address) a 422.
 
 use std::collections::BTreeSet;
-use std::fmt::Display;
+use std::fmt::{Display, Write as _};
 use std::str::FromStr;
 
 use serde_json::{Map, Value};
+use smallvec::SmallVec;
 
 use crate::problem::{Code, Fault, Problem};
 
@@ -64,12 +65,16 @@ impl Faults {
 
 /// A JSON pointer to `member` under `base` (RFC 6901 §3 escapes).
 pub fn pointer(base: &str, member: impl Display) -> String {
-    let member = member.to_string();
-    if member.contains(['~', '/']) {
-        format!("{base}/{}", member.replace('~', "~0").replace('/', "~1"))
-    } else {
-        format!("{base}/{member}")
+    let mut pointer = String::with_capacity(base.len() + 24);
+    pointer.push_str(base);
+    pointer.push('/');
+    let from = pointer.len();
+    write!(pointer, "{member}").expect("memory takes all that is written to it");
+    if pointer[from..].contains(['~', '/']) {
+        let member = pointer.split_off(from);
+        pointer.push_str(&member.replace('~', "~0").replace('/', "~1"));
     }
+    pointer
 }
 
 /// One object of the document; members are taken by name, and what nobody took is a fault.
@@ -77,7 +82,7 @@ pub struct Fields<'a> {
     map: Option<&'a Map<String, Value>>,
     /// Where the object stands.
     pub at: String,
-    taken: BTreeSet<&'a str>,
+    taken: SmallVec<[&'a str; 24]>,
 }
 
 static EMPTY: Value = Value::Null;
@@ -89,12 +94,12 @@ impl<'a> Fields<'a> {
         if map.is_none() {
             faults.shape(at, format!("must be an object, not {}", kind(value)));
         }
-        Self { map, at: at.to_owned(), taken: BTreeSet::new() }
+        Self { map, at: at.to_owned(), taken: SmallVec::new() }
     }
 
     /// The raw member; `null` counts as absent.
     pub fn raw(&mut self, member: &'static str) -> Option<&'a Value> {
-        self.taken.insert(member);
+        self.taken.push(member);
         self.map?.get(member).filter(|value| !value.is_null())
     }
 
@@ -105,7 +110,7 @@ impl<'a> Fields<'a> {
 
     /// Members that the server owns: accepted when written back, and ignored.
     pub fn ignore(&mut self, members: &[&'static str]) {
-        self.taken.extend(members);
+        self.taken.extend_from_slice(members);
     }
 
     /// An optional member.
@@ -137,15 +142,16 @@ impl<'a> Fields<'a> {
         let at = pointer(&self.at, member);
         match self.raw(member) {
             Some(value) => Fields::of(value, &at, faults),
-            None => Fields { map: EMPTY.as_object(), at, taken: BTreeSet::new() },
+            None => Fields { map: EMPTY.as_object(), at, taken: SmallVec::new() },
         }
     }
 
     /// The end: every member that nobody took is a fault.
     pub fn done(self, faults: &mut Faults) {
         let Some(map) = self.map else { return };
-        for member in map.keys().filter(|member| !self.taken.contains(member.as_str())) {
-            let known: Vec<_> = self.taken.iter().copied().collect();
+        for member in map.keys().filter(|member| !self.taken.contains(&member.as_str())) {
+            let known: BTreeSet<_> = self.taken.iter().copied().collect();
+            let known: Vec<_> = known.into_iter().collect();
             faults.shape(&pointer(&self.at, member), format!("unknown member; known here: {}", known.join(", ")));
         }
     }

@@ -100,7 +100,7 @@ impl Registry {
 
 /// Cheap first: most filters do not look at data, or name another topic.
 fn may_read(subscription: &Subscription, topics: &[TopicName]) -> bool {
-    let filters = &subscription.spec.filters;
+    let filters = subscription.spec.filters.values();
     let mut patterns = filters.iter().filter_map(|filter| filter.get("topic")?.as_str()?.parse::<TopicPattern>().ok());
     subscription.spec.status != Status::Disabled
         && filters.iter().any(mentions_data)

@@ -1,7 +1,7 @@
 //! One stored resource: its document with the secrets redacted, and the secrets sealed to the place where they stand.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -134,7 +134,7 @@ fn entry(key: &str, meta: Meta, document: &Value) -> Result<Entry, RecordError> 
         }
         Some("subscriptions") => {
             let id = name.parse().map_err(|_| RecordError::Member("id"))?;
-            let spec = SubscriptionSpec::parse(document, &anywhere()).map_err(RecordError::Rule)?;
+            let spec = SubscriptionSpec::parse_kept(document, &ANYWHERE).map_err(RecordError::Rule)?;
             let status_reason = document["status_reason"].as_str().map(str::to_owned);
             Ok(Entry::Subscription(Arc::new(Subscription { id, spec, status_reason, meta })))
         }
@@ -144,7 +144,7 @@ fn entry(key: &str, meta: Meta, document: &Value) -> Result<Entry, RecordError> 
 
 /// Targets were checked when the subscription was made and are checked at every connect (I10); a narrower configuration
 /// since must not keep the control plane from starting.
-fn anywhere() -> Guard {
+static ANYWHERE: LazyLock<Guard> = LazyLock::new(|| {
     let all = ["0.0.0.0/0", "::/0"].iter().filter_map(|net| net.parse().ok()).collect();
     Guard::new(all, Some(true))
-}
+});

@@ -80,12 +80,14 @@ impl Shard {
         }
     }
 
-    /// Subscriptions that are not what they were, or gone.
+    /// Subscriptions of this shard that are not what they were, or gone.
     fn differing(&self, old: &Table) -> Vec<SubscriptionId> {
+        let (shard, shards) = (self.context.shard, self.context.shards);
         let is_new = |(id, route): &(&SubscriptionId, &Arc<SubscriptionRoute>)| {
             !old.subscriptions.get(*id).is_some_and(|before| Arc::ptr_eq(before, route))
         };
-        let new = self.table.subscriptions.iter().filter(is_new).map(|(id, _)| *id);
+        let mine = self.table.subscriptions.iter().filter(|(id, _)| shard_of(**id, shards) == shard);
+        let new = mine.filter(is_new).map(|(id, _)| *id);
         let gone = self.subscribers.keys().filter(|id| !self.table.subscriptions.contains_key(*id)).copied();
         new.chain(gone).collect()
     }

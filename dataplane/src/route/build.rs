@@ -11,7 +11,9 @@ use posthorn_domain::ids::SubscriptionId;
 use posthorn_domain::names::{Name, TopicName};
 use posthorn_domain::operations;
 use posthorn_domain::problem::Problem;
-use posthorn_domain::resource::{Meta, SchemaSpec, SchemaVersion, Subscription, SubscriptionSpec, Topic, TopicSpec, UnknownMode};
+use posthorn_domain::resource::{
+    Meta, SchemaSpec, SchemaVersion, Subscription, SubscriptionSpec, Topic, TopicSpec, UnknownMode, WrittenFilters,
+};
 use posthorn_domain::schema::{Bundle, CompiledSchema};
 use posthorn_domain::signing::SigningKey;
 use posthorn_domain::snapshot::{Delta, Kind, Nack, Resource, ResourceKey};
@@ -151,8 +153,8 @@ impl Builder {
         let document = read(resource)?;
         let id: SubscriptionId = text(&document, "id").parse().map_err(|error| broken(&error))?;
         let (mut spec, filters) = SubscriptionSpec::parse_and_compile(&document, &self.guard)?;
-        // As trees they are larger than all the rest, and from here on only their meaning counts.
-        spec.filters = Vec::new();
+        // From here on only their meaning counts.
+        spec.filters = WrittenFilters::default();
         let keys = signing_keys(&spec)?.into();
         let status_reason = document.get("status_reason").and_then(Value::as_str).map(str::to_owned);
         let subscription = Subscription { id, spec, status_reason, meta: meta(resource, &document) };

@@ -9,11 +9,13 @@ mod subscription;
 #[cfg(test)]
 mod tests;
 mod topic;
+mod written;
 
 pub use endpoint::{Auth, Endpoint, Format};
 pub use schema::{Compatibility, SchemaInfo, SchemaSpec, SchemaVersion, UnknownMode, parse_deprecation};
 pub use subscription::{Key, Limits, Mode, OldSecret, Qos, RetryPolicy, Scheme, Signing, Start, Status, Subscription, SubscriptionSpec};
 pub use topic::{MAX_HOPS, Retention, Topic, TopicSpec};
+pub use written::WrittenFilters;
 
 use serde::Serialize;
 

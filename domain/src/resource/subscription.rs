@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::endpoint::durations;
-use super::{Auth, Endpoint, Meta, SERVER_OWNED};
+use super::{Auth, Endpoint, Meta, SERVER_OWNED, WrittenFilters};
 use crate::fields::{Faults, Fields, FromJson, pointer};
 use crate::filter::Filter;
 use crate::guard::Guard;
@@ -40,7 +40,7 @@ pub struct SubscriptionSpec {
     pub owner: String,
     /// All must hold. As written; [`SubscriptionSpec::compile_filters`] gives their meaning.
     #[schema(value_type = Vec<Object>)]
-    pub filters: Vec<Value>,
+    pub filters: WrittenFilters,
     /// Take filters that can never match by the schemas of today.
     pub allow_unknown: bool,
     /// Where it delivers.
@@ -184,11 +184,22 @@ impl SubscriptionSpec {
     /// As [`SubscriptionSpec::parse`].
     pub fn parse_and_compile(document: &Value, guard: &Guard) -> Result<(Self, Vec<Filter>), Problem> {
         let mut faults = Faults::default();
-        let spec = Self::read(document, guard, &mut faults);
+        let mut compiled = Vec::new();
+        let spec = Self::read(document, guard, Some(&mut compiled), &mut faults);
+        faults.result("the subscription", spec.map(|spec| (spec, compiled)))
+    }
+
+    /// Reads what was checked before it was kept: the filters' meaning is not looked at again.
+    ///
+    /// # Errors
+    /// As [`SubscriptionSpec::parse`], but for the filters.
+    pub fn parse_kept(document: &Value, guard: &Guard) -> Result<Self, Problem> {
+        let mut faults = Faults::default();
+        let spec = Self::read(document, guard, None, &mut faults);
         faults.result("the subscription", spec)
     }
 
-    fn read(document: &Value, guard: &Guard, faults: &mut Faults) -> Option<(Self, Vec<Filter>)> {
+    fn read(document: &Value, guard: &Guard, compiled: Option<&mut Vec<Filter>>, faults: &mut Faults) -> Option<Self> {
         let mut fields = Fields::of(document, "", faults);
         fields.ignore(&SERVER_OWNED);
         fields.ignore(&["status_reason", "state", "warnings"]);
@@ -211,7 +222,9 @@ impl SubscriptionSpec {
         let status = fields.or("status", Status::Active, faults);
         let mode = fields.or("mode", Mode::Push, faults);
         fields.done(faults);
-        let compiled = filters.as_deref().map(|filters| compile(filters, faults));
+        if let (Some(compiled), Some(filters)) = (compiled, &filters) {
+            *compiled = compile(filters, faults);
+        }
         for (at, text) in [("/name", &name), ("/owner", &owner)] {
             if text.len() > 200 || text.chars().any(char::is_control) {
                 faults.meaning(at, "must be at most 200 bytes without control characters");
@@ -220,14 +233,14 @@ impl SubscriptionSpec {
         if signing.is_empty() || signing.len() > 4 {
             faults.meaning("/signing", "must have 1 to 4 entries; leave it out to have a secret made");
         }
-        let (filters, endpoint) = (filters?, endpoint?);
-        Some((Self { name, owner, filters, allow_unknown, endpoint, signing, qos, retry, limits, start, status, mode }, compiled?))
+        let (filters, endpoint) = (WrittenFilters::of(&filters?), endpoint?);
+        Some(Self { name, owner, filters, allow_unknown, endpoint, signing, qos, retry, limits, start, status, mode })
     }
 
     /// The filters' meaning. They were checked when they were read, so a fault here means that the rules changed since.
     pub fn compile_filters(&self) -> Result<Vec<Filter>, Problem> {
         let mut faults = Faults::default();
-        let filters = compile(&self.filters, &mut faults);
+        let filters = compile(&self.filters.values(), &mut faults);
         faults.result("the filters", Some(filters))
     }
 

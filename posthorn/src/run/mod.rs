@@ -2,11 +2,13 @@
 
 mod signal;
 
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use futures_util::future::{Either, select};
 use posthorn_controlplane::{ControlPlane, Declared, OpenError};
 use posthorn_dataplane::admin;
 use posthorn_dataplane::app::DataPlane;
@@ -29,15 +31,31 @@ const CONTROL_DEADLINE: Duration = Duration::from_secs(5);
 pub fn serve(config: Config) -> anyhow::Result<ExitCode> {
     runtime()?.block_on(async {
         let key = Arc::new(config.sealing_key()?);
-        let control = match Control::start(&config, Arc::clone(&key)).await? {
-            Ok(control) => control,
-            Err(code) => return Ok(code),
+        let listener = Control::bind(&config).await?;
+        let address = listener.local_addr()?;
+        let data = config.data_plane(format!("http://{address}"))?;
+        // Each reads what it keeps while the other does; a node that keeps a snapshot starts without its control plane.
+        let control = pin!(Control::start(&config, Arc::clone(&key), listener));
+        let plane = pin!(DataPlane::start(data, key, Clock::system()));
+        let (control, plane) = match select(control, plane).await {
+            Either::Left((control, plane)) => match control? {
+                Ok(control) => (control, plane.await?),
+                Err(code) => return Ok(code),
+            },
+            Either::Right((plane, control)) => {
+                let plane = plane?;
+                match control.await {
+                    Ok(Ok(control)) => (control, plane),
+                    failed => {
+                        plane.drain().await;
+                        return failed.map(|outcome| outcome.err().unwrap_or(ExitCode::FAILURE));
+                    }
+                }
+            }
         };
-        let url = format!("http://{}", control.address);
-        let plane = DataPlane::start(config.data_plane(url)?, key, Clock::system()).await?;
         let doors = plane.addresses;
         ready(&json!({
-            "data": doors.data.to_string(), "control": control.address.to_string(),
+            "data": doors.data.to_string(), "control": address.to_string(),
             "broker": doors.broker.to_string(), "admin": doors.admin.to_string(),
         }));
         signal::wait().await;
@@ -70,14 +88,16 @@ pub fn controlplane(config: Config) -> anyhow::Result<ExitCode> {
         let listen = config.admin.listen;
         let door = admin::Admin::bind(listen, shown).await.with_context(|| format!("admin.listen {listen}"))?;
         let address = door.local_addr()?;
-        let control = match Control::start(&config, key).await? {
+        let listener = Control::bind(&config).await?;
+        let served = listener.local_addr()?;
+        let control = match Control::start(&config, key, listener).await? {
             Ok(control) => control,
             Err(code) => return Ok(code),
         };
         let ended = CancellationToken::new();
         tokio::spawn(door.run(ended.clone()));
         tokio::spawn(admin::upkeep(metrics, ended.clone()));
-        ready(&json!({"control": control.address.to_string(), "admin": address.to_string()}));
+        ready(&json!({"control": served.to_string(), "admin": address.to_string()}));
         signal::wait().await;
         control.stop().await;
         ended.cancel();
@@ -96,17 +116,17 @@ impl admin::Health for AlwaysReady {
 
 /// A control plane that runs.
 struct Control {
-    address: std::net::SocketAddr,
     serving: JoinHandle<()>,
     shutdown: CancellationToken,
 }
 
 impl Control {
+    async fn bind(config: &Config) -> anyhow::Result<TcpListener> {
+        TcpListener::bind(config.control.listen).await.with_context(|| format!("control.listen {}", config.control.listen))
+    }
+
     /// The inner error is the exit code, after faults of declared resources were printed.
-    async fn start(config: &Config, key: Arc<SealingKey>) -> anyhow::Result<Result<Self, ExitCode>> {
-        let listener =
-            TcpListener::bind(config.control.listen).await.with_context(|| format!("control.listen {}", config.control.listen))?;
-        let address = listener.local_addr()?;
+    async fn start(config: &Config, key: Arc<SealingKey>, listener: TcpListener) -> anyhow::Result<Result<Self, ExitCode>> {
         let settings = posthorn_controlplane::Config {
             guard: Guard::new(config.delivery.allow_cidrs.clone(), config.delivery.allow_http),
             debounce: config.control.debounce.std(),
@@ -130,7 +150,7 @@ impl Control {
         let shutdown = CancellationToken::new();
         let ended = shutdown.clone().cancelled_owned();
         let serving = tokio::spawn(async move { plane.serve(listener, ended).await });
-        Ok(Ok(Self { address, serving, shutdown }))
+        Ok(Ok(Self { serving, shutdown }))
     }
 
     async fn stop(self) {

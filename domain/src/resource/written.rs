@@ -1,0 +1,42 @@
+//! A subscription's filters as their owner wrote them. Kept as text: as trees they take ten times as much, and most are only shown.
+
+use std::fmt;
+use std::sync::LazyLock;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::snapshot::Document;
+
+/// The filters' JSON. Cloning shares it.
+#[derive(Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct WrittenFilters(Document);
+
+impl WrittenFilters {
+    /// The text of these.
+    pub fn of(filters: &[Value]) -> Self {
+        Self(Document::of(&filters))
+    }
+
+    /// One tree each.
+    pub fn values(&self) -> Vec<Value> {
+        match self.0.read() {
+            Ok(Value::Array(filters)) => filters,
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl Default for WrittenFilters {
+    fn default() -> Self {
+        static NONE: LazyLock<WrittenFilters> = LazyLock::new(|| WrittenFilters::of(&[]));
+        NONE.clone()
+    }
+}
+
+impl fmt::Debug for WrittenFilters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.as_str())
+    }
+}
