@@ -37,6 +37,16 @@ impl Place {
         self.folder.join("results.json")
     }
 
+    /// What people found out about aims that are missed: where the time goes, and what was tried.
+    fn notes(&self) -> Result<String> {
+        let file = self.folder.join("NOTES.md");
+        match std::fs::read_to_string(&file) {
+            Ok(text) => Ok(format!("\n{}\n", text.trim())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+            Err(error) => Err(error).with_context(|| file.display().to_string()),
+        }
+    }
+
     /// Writes the page and the drawings of all scenarios that have results.
     ///
     /// # Errors
@@ -44,6 +54,7 @@ impl Place {
     pub fn write(&self, scenarios: &[Scenario], results: &Results) -> Result<()> {
         let mut page = String::from(INTRODUCTION);
         page.push_str(&aims::table(scenarios, results));
+        page.push_str(&self.notes()?);
         for scenario in scenarios {
             let Some(kept) = results.scenarios.get(&scenario.name) else { continue };
             page.push_str(&section(scenario, kept));
