@@ -106,10 +106,14 @@ pub struct Delivery {
     pub idle_timeout: Duration,
     /// A connection is not used longer than this.
     pub connection_max_age: Duration,
-    /// Bytes of events that wait in memory, over all lanes; a lane that would pass it reads from the log later.
+    /// Bytes of events that wait in memory, over all lanes and pages of all shards; who would pass it reads from the log later.
     pub max_tail_bytes: usize,
     /// Events that wait in memory in one lane.
     pub max_lane_events: usize,
+    /// Events of one request in the format `batch`, whatever a subscription asks for.
+    pub max_batch_events: usize,
+    /// Bytes of events of one such request; one event is always sent.
+    pub max_batch_bytes: usize,
     /// How often progress is written; a crash repeats at most this much.
     pub checkpoint_interval: Duration,
     /// DNS servers instead of the system's.

@@ -63,6 +63,16 @@ handles! {
         tail_bytes: Gauge = gauge!("posthorn_lane_bytes");
         /// Lanes that read from the log because they are behind.
         lagging: Gauge = gauge!("posthorn_lanes_lagging");
+        /// Pages of the log that were read for lanes that are behind.
+        page_reads: Counter = counter!("posthorn_lane_page_reads_total");
+        /// Pages that a lane had from another's read.
+        pages_shared: Counter = counter!("posthorn_lane_pages_shared_total");
+        /// Events that lanes passed over without reading, because their segment has nothing for them.
+        skipped: Counter = counter!("posthorn_lane_skipped_events_total");
+        /// Times that a lane gave events back to the log because others needed their share of the memory.
+        cuts: Counter = counter!("posthorn_lane_cuts_total");
+        /// Batches that were too large for their endpoint and went again in smaller ones.
+        batches_halved: Counter = counter!("posthorn_batches_halved_total");
         /// Endpoints that are only probed.
         breakers_open: Gauge = gauge!("posthorn_breakers_open");
         /// Events that retention deleted before a lane could read them.

@@ -345,6 +345,8 @@ fn limits() -> config::Delivery {
         connection_max_age: Duration::from_secs(600),
         max_tail_bytes: 1 << 20,
         max_lane_events: 100,
+        max_batch_events: 100,
+        max_batch_bytes: 1 << 20,
         checkpoint_interval: Duration::from_millis(1),
         dns_servers: Vec::new(),
         extra_ca_file: None,

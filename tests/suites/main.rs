@@ -3,6 +3,7 @@
 mod architecture;
 mod bad_requests;
 mod bans;
+mod batching;
 mod broker;
 mod cli_suite;
 mod control;
@@ -18,6 +19,7 @@ mod fuzz;
 mod grpc;
 mod hops;
 mod kit;
+mod lanes;
 mod main_path;
 mod memory;
 mod nakadi;

@@ -80,6 +80,7 @@ const REQUIRED: &[(&str, &[&str])] = &[
     ("SchemaSpec", &["schema"]),
     ("SubscriptionSpec", &["filters", "endpoint"]),
     ("Endpoint", &["url"]),
+    ("BatchLimits", &[]),
     ("Signing", &["scheme"]),
     ("Qos", &[]),
     ("RetryPolicy", &[]),

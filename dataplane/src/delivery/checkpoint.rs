@@ -157,9 +157,8 @@ impl Shard {
         if let Some(row) = self.lane_row(id, key) {
             self.outbox.delete_lane(row);
         }
-        if let Some(lane) = self.subscribers.get_mut(&id).and_then(|subscriber| subscriber.lanes.remove(&key)) {
-            let held: usize = lane.queue.iter().map(|stored| super::lane::weight(stored)).sum();
-            self.tail_bytes = self.tail_bytes.saturating_sub(held);
+        if let Some(mut lane) = self.subscribers.get_mut(&id).and_then(|subscriber| subscriber.lanes.remove(&key)) {
+            lane.clear(&mut self.budget);
         }
         self.dirty_lanes.remove(&(id, key));
         self.checkpoint_soon();

@@ -11,14 +11,19 @@
 
 mod ask;
 mod attempt;
+mod batch;
 mod breaker;
+mod budget;
+mod catchup;
 mod checkpoint;
 mod decided;
 mod feed;
 mod item;
+mod keys;
 mod lane;
 mod mailbox;
 pub mod outcome;
+mod pages;
 mod part;
 mod pull;
 mod rate;

@@ -21,7 +21,7 @@ use super::outcome::Verdict;
 use super::shard::Shard;
 use super::subscriber::{Items, RETRIES_IN_MEMORY, Subscriber};
 use super::tell::{self, DISABLE_AFTER};
-use super::work::{self, Attempted, Ending};
+use super::work::{self, Attempted, Ending, Loss};
 
 /// How long a retry whose event could not be read waits.
 const UNREADABLE_WAIT: Duration = Duration::from_secs(5);
@@ -39,10 +39,18 @@ impl Shard {
     pub(super) fn on_attempt(&mut self, attempted: Attempted) {
         self.context.metrics.in_flight.decrement(1.0);
         self.context.metrics.attempt_seconds.record(attempted.duration.as_secs_f64());
-        let Attempted { subscription: id, items, was_probe, ending, at, duration } = attempted;
+        let Attempted { subscription: id, items, lost, rest, was_probe, ending, at, duration } = attempted;
         let now = self.context.clock.now();
         let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
         subscriber.in_flight -= 1;
+        subscriber.put_back(rest);
+        if items.len() > 1 && ending.is_too_large() {
+            subscriber.breaker.succeeded();
+            subscriber.send_less(items.len(), now);
+            subscriber.put_back(items);
+            self.context.metrics.batches_halved.increment(1);
+            return self.look_at(id);
+        }
         let mut report = Report { at, duration, status: None, head: Bytes::new(), error: String::new() };
         match ending {
             Ending::Sent { verdict, status, head } => {
@@ -66,19 +74,15 @@ impl Shard {
                     self.disable(id, DISABLE_AFTER);
                 }
             }
-            Ending::Never(reason, detail) => {
-                subscriber.breaker.released(was_probe);
-                for item in items {
-                    self.give_up(id, item, reason, &detail, None, now);
-                }
-            }
-            Ending::Unreadable(detail) => {
-                subscriber.breaker.released(was_probe);
-                tracing::error!(subscription = %id, detail, "an event to be retried cannot be read; it waits");
-                for item in items {
-                    let due = now.after(UNREADABLE_WAIT);
+            Ending::Unsent => subscriber.breaker.released(was_probe),
+        }
+        for (item, loss) in lost {
+            match loss {
+                Loss::Never(reason, detail) => self.give_up(id, item, reason, &detail, None, now),
+                Loss::Unreadable(detail) => {
+                    tracing::error!(subscription = %id, detail, "an event to be retried cannot be read; it waits");
                     let made = item.made - 1;
-                    self.put_off(id, item, made, due, &detail);
+                    self.put_off(id, item, made, now.after(UNREADABLE_WAIT), &detail);
                 }
             }
         }
@@ -208,13 +212,12 @@ impl Shard {
     /// The delivery is done with where it came from; its key is free.
     fn settle(&mut self, id: SubscriptionId, item: &Item) {
         let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
-        subscriber.unblock(item.key_hash);
+        subscriber.keys.free(item.key_hash, item.place().offset);
         match &item.origin {
             Origin::Lane(key, offset) => {
-                if let Some(stored) = &item.stored {
-                    self.tail_bytes = self.tail_bytes.saturating_sub(weight(stored));
-                }
                 if let Some(lane) = subscriber.lanes.get_mut(key) {
+                    let weight = item.stored.as_ref().map_or(0, |stored| weight(stored));
+                    self.budget.give(&mut lane.held, weight);
                     lane.window.settle(*offset);
                     self.dirty_lanes.insert((id, *key));
                 }

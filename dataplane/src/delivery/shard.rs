@@ -1,4 +1,4 @@
-//! The driver of one shard: a loop whose arms each call one method. What the methods do is in `feed` (events come in), `settle`
+//! The driver of one shard: a loop whose arms each call one method. What the methods do is in `feed` (events come in), `catchup` (lanes lag), `settle`
 //! (attempts end), `tables` (the snapshot changes), `checkpoint` (progress is written) and `ask` (questions).
 
 use std::collections::{BTreeSet, VecDeque};
@@ -18,9 +18,12 @@ use posthorn_storage::state::{Batch, RetryId, State};
 use tokio::sync::{mpsc, oneshot};
 
 use super::ask::Ask;
+use super::batch::Picked;
+use super::budget::{self, Budget};
 use super::decided::Decided;
 use super::lane::LaneKey;
 use super::mailbox::Mailbox;
+use super::pages::Pages;
 use super::part::Part;
 use super::signatures::Signatures;
 use super::subscriber::{Hold, Names, Subscriber};
@@ -77,7 +80,16 @@ pub(super) struct Shard {
     pub(super) turn: VecDeque<SubscriptionId>,
     pub(super) in_turn: HashSet<SubscriptionId>,
     pub(super) wakes: BTreeSet<(Time, SubscriptionId)>,
-    pub(super) tail_bytes: usize,
+    /// Subscribers that are behind and have reason to act.
+    pub(super) later: VecDeque<SubscriptionId>,
+    /// Turns for which they have stood back.
+    pub(super) patience: u32,
+    /// Subscribers that wait for memory or a read, each once.
+    pub(super) line: VecDeque<SubscriptionId>,
+    pub(super) budget: Budget,
+    pub(super) pages: Pages,
+    /// What the metric says that lanes and pages hold.
+    pub(super) told_bytes: usize,
     /// Who gets records that were read back for lagging lanes.
     pub(super) decided: Decided,
     /// What the next checkpoint writes beside cursors.
@@ -112,6 +124,7 @@ pub(super) struct Commit {
 
 impl Shard {
     pub(super) fn new(context: Context, restored: Restored) -> Self {
+        let (for_pages, budget) = budget::parts(context.config.max_tail_bytes, context.shards);
         Self {
             restored,
             starting: 0,
@@ -127,7 +140,12 @@ impl Shard {
             turn: VecDeque::new(),
             in_turn: HashSet::default(),
             wakes: BTreeSet::new(),
-            tail_bytes: 0,
+            later: VecDeque::new(),
+            patience: 0,
+            line: VecDeque::new(),
+            budget,
+            pages: Pages::new(for_pages),
+            told_bytes: 0,
             decided: Decided::default(),
             outbox: Batch::new(),
             dirty_parts: HashSet::default(),
@@ -154,6 +172,8 @@ impl Shard {
                     Some(command) => self.on_command(command),
                     None => return,
                 },
+                // Once round the runtime, so that those who are behind act when nothing else is to be done.
+                () = tokio::task::yield_now(), if !self.later.is_empty() => self.go_on(),
                 () = sleep => {}
             }
             self.on_turn();
@@ -166,13 +186,14 @@ impl Shard {
     fn on_done(&mut self, done: Done) {
         match done {
             Done::Attempt(attempted) => self.on_attempt(*attempted),
-            Done::Lane { subscription, lane, from, page } => self.on_lane_page(subscription, lane, from, page),
+            Done::Page { part, from, page } => self.on_page(part, from, page),
             Done::Part { part, page } => self.on_part_page(part, page),
             Done::Retries { subscription, loaded } => self.on_retries(subscription, loaded),
             Done::Committed(result) => self.on_committed(result),
             Done::Nothing => {}
             Done::Start { subscription, part, offset } => self.on_start(subscription, part, offset),
         }
+        self.serve_line();
     }
 
     fn on_command(&mut self, command: Command) {
@@ -183,7 +204,10 @@ impl Shard {
                 self.commit.at = Some(Time::ZERO);
             }
             Command::Ask(ask) => self.on_ask(ask),
-            Command::Drain(answer) => self.draining = Some(answer),
+            Command::Drain(answer) => {
+                self.flush();
+                self.draining = Some(answer);
+            }
         }
     }
 
@@ -201,18 +225,25 @@ impl Shard {
             self.in_turn.remove(&id);
             self.pump(id, now);
         }
+        self.be_patient();
         self.checkpoint(now);
+        let held = self.budget.used() + self.pages.held();
+        self.context.metrics.tail_bytes.increment(held as f64 - std::mem::replace(&mut self.told_bytes, held) as f64);
     }
 
-    /// Has the subscriber's turn come soon.
-    pub(super) fn look_at(&mut self, id: SubscriptionId) {
-        if self.in_turn.insert(id) {
-            self.turn.push_back(id);
+    /// Batches that are still gathered go out.
+    fn flush(&mut self) {
+        let now = self.context.clock.now();
+        let mut gathering = Vec::new();
+        for subscriber in self.subscribers.values_mut().filter(|subscriber| subscriber.is_batch() && !subscriber.ready.is_empty()) {
+            subscriber.flush = true;
+            gathering.push(subscriber.id());
         }
+        gathering.into_iter().for_each(|id| self.pump(id, now));
     }
 
     /// Sends what the subscriber may send now, and reads on where its lanes have room.
-    fn pump(&mut self, id: SubscriptionId, now: Time) {
+    pub(super) fn pump(&mut self, id: SubscriptionId, now: Time) {
         let max_in_flight = self.context.config.max_in_flight_per_subscription;
         let halted = self.draining.is_some() || self.commit.failing;
         while let Some(subscriber) = self.subscribers.get_mut(&id).filter(|_| !halted) {
@@ -224,16 +255,17 @@ impl Shard {
                     break;
                 }
             }
-            if let Err(at) = subscriber.rate.take(now, 0) {
-                self.wake(id, at);
-                break;
+            match subscriber.pick(now, &self.names, &self.context.config) {
+                Picked::Items(items) => self.launch(id, items, now),
+                Picked::At(at) => {
+                    self.wake(id, at);
+                    break;
+                }
+                Picked::Nothing => break,
             }
-            let Some(items) = subscriber.pick(now, &self.names) else { break };
-            self.launch(id, items, now);
         }
         if let Some(due) =
-            self.subscribers.get(&id).filter(|subscriber| subscriber.is_live() && !halted).and_then(|subscriber| subscriber.next_due())
-            && due > now
+            self.subscribers.get(&id).filter(|subscriber| subscriber.is_live() && !halted).and_then(|subscriber| subscriber.next_due(now))
         {
             self.wake(id, due);
         }
@@ -244,11 +276,7 @@ impl Shard {
     fn launch(&mut self, id: SubscriptionId, items: super::subscriber::Items, now: Time) {
         let Some(items) = self.drop_expired(id, items, now) else { return };
         let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
-        let count = u32::try_from(items.len()).unwrap_or(u32::MAX);
-        // `pump` asked with a count of zero that there is room, so this always takes.
-        if subscriber.rate.take(now, count).is_err() {
-            tracing::debug!(subscription = %id, "the rate limiter had no room");
-        }
+        subscriber.rate.take(now, items.len());
         subscriber.in_flight += 1;
         self.context.metrics.in_flight.increment(1.0);
         let (target, template) = subscriber.fittings(&self.context.signatures);
@@ -258,6 +286,7 @@ impl Shard {
             template,
             table: Arc::clone(&self.table),
             was_probe: subscriber.breaker.started(),
+            max_bytes: subscriber.fill(now, &self.context.config).bytes,
         };
         self.work.push(Box::pin(work::attempt(Rc::clone(&self.context), outfit, items)));
     }

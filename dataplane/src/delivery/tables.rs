@@ -145,6 +145,7 @@ impl Shard {
             self.drop_lane(id, key);
         }
         self.parts.remove(&number);
+        self.pages.forget(number);
         self.dirty_parts.remove(&number);
         if let Some(name) = self.names.remove(&number) {
             self.numbers.remove(&name);
@@ -281,15 +282,18 @@ impl Shard {
                 self.context.metrics.lagging.increment(1.0);
                 self.dirty_lanes.insert((id, key));
             }
+            // It may rest for long: what it had in memory is in the log.
+            if subscriber.cut(key, 0, &mut self.budget) {
+                self.dirty_lanes.insert((id, key));
+            }
         }
         self.checkpoint_soon();
     }
 
     fn remove_subscriber(&mut self, id: SubscriptionId) {
-        let Some(subscriber) = self.subscribers.remove(&id) else { return };
+        let Some(mut subscriber) = self.subscribers.remove(&id) else { return };
         self.context.metrics.in_flight.decrement(f64::from(subscriber.in_flight));
-        let held: usize = subscriber.lanes.values().flat_map(|lane| &lane.queue).map(|stored| super::lane::weight(stored)).sum();
-        self.tail_bytes = self.tail_bytes.saturating_sub(held);
+        subscriber.lanes.values_mut().for_each(|lane| lane.clear(&mut self.budget));
         self.dirty_lanes.retain(|(owner, _)| *owner != id);
         if let Some(at) = subscriber.wake {
             self.wakes.remove(&(at, id));

@@ -30,10 +30,14 @@ section!(
         idle_timeout: Dur = Dur::from_secs(60),
         /// Age at which a connection is used no more. Default `10m`.
         connection_max_age: Dur = Dur::from_secs(600),
-        /// Bytes of fresh events that are kept in memory for lanes that keep up. Default `64MiB`.
+        /// Bytes of events that wait in memory, over all lanes and pages of the log; shared out fairly. Default `64MiB`.
         max_tail_bytes: Size = Size::from_mib(64),
         /// Events that wait in memory for one subscription on one partition. Default 1024.
         max_lane_events: usize = 1024,
+        /// Events of one request in the format `batch`, whatever a subscription asks for. Default 1000.
+        max_batch_events: usize = 1000,
+        /// Bytes of events of one request in the format `batch`, whatever a subscription asks for. Default `8MiB`.
+        max_batch_bytes: Size = Size::from_mib(8),
         /// How often delivery positions are written; a crash repeats at most that much. Default `100ms`.
         checkpoint_interval: Dur = Dur::from_millis(100),
         /// Name servers, `IP` or `IP:port`. Default: those of the system.

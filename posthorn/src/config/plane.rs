@@ -83,6 +83,8 @@ impl Config {
             connection_max_age: delivery.connection_max_age.std(),
             max_tail_bytes: delivery.max_tail_bytes.as_usize(),
             max_lane_events: delivery.max_lane_events,
+            max_batch_events: delivery.max_batch_events,
+            max_batch_bytes: delivery.max_batch_bytes.as_usize(),
             checkpoint_interval: delivery.checkpoint_interval.std(),
             dns_servers: delivery.dns_servers.iter().map(|server| server.0).collect(),
             extra_ca_file: delivery.extra_ca_file.clone(),

@@ -78,6 +78,7 @@ impl Partition {
             segment.push(head, at, self.shared.config.index_interval);
             at += head.len() as u64;
         }
+        segment.sum_up(Some(entries.iter().map(|entry| &entry.stored.record)));
         self.shared.set_well();
         let synced = entries.iter().position(|entry| entry.durability == Durability::Sync).unwrap_or(entries.len());
         self.publish(&entries[..synced]);
@@ -144,6 +145,7 @@ impl Partition {
             let path = segment::path(&self.dir, last.base);
             let synced = self.shared.file(last.id, &path, false).and_then(|file| file.sync_data());
             synced.map_err(|error| self.shared.poison(&path, &error.to_string()))?;
+            last.close();
             index::store(&self.shared, last, &path);
         }
         let segment = Arc::new(Segment::new(last.map_or(0, Segment::end), self.shared.config.clock.now()));

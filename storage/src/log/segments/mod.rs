@@ -15,6 +15,7 @@ mod recover;
 mod scan;
 mod segment;
 mod shared;
+mod summary;
 mod topic;
 
 use std::collections::HashMap;

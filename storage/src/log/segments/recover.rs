@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use posthorn_domain::names::TopicName;
 
-use super::frame::{SEGMENT_HEAD, SegmentHead};
+use super::frame::{self, SEGMENT_HEAD, SegmentHead};
 use super::index;
 use super::partition::TopicInfo;
 use super::scan::Walker;
@@ -93,8 +93,17 @@ fn scan(
             gaps.push(Gap { from: segment.end(), to: frame.head.base, reason: GapReason::Damaged });
         }
         segment.push(&frame.head, frame.at, shared.config.index_interval);
+        let records = frame::records(&frame.body, frame.head.count);
+        segment.sum_up(records.as_deref().map(<[_]>::iter));
     }
     missing_behind(&segment, next, len, gaps);
+    if next.is_some() {
+        segment.close();
+    }
+    if !gaps.is_empty() {
+        // Whoever is to get an event of the gap must come to it.
+        segment.sum_up(None::<std::iter::Empty<_>>);
+    }
     if head.is_none() {
         tracing::warn!(file = %path.display(), "the segment's head is damaged or was never finished: it is written again");
         let head = SegmentHead { partition: number, base, created: segment.created, incarnation: topic.incarnation, salt: topic.salt };

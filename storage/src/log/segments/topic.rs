@@ -13,7 +13,7 @@ use posthorn_domain::time::Time;
 use super::partition::{Batch, Partition, TopicInfo};
 use super::segment;
 use super::shared::Shared;
-use crate::log::{Appending, Bounds, LogError, Page, TopicLog, TopicSettings};
+use crate::log::{Appending, Bounds, LogError, Page, TopicLog, TopicSettings, Wanted};
 
 pub(super) struct SegmentTopic {
     pub(super) shared: Arc<Shared>,
@@ -35,6 +35,13 @@ impl TopicLog for SegmentTopic {
             Ok(partition) if at_end(&partition) => std::future::ready(Ok(Page { next: from, ..Page::default() })).boxed(),
             found => self.off_thread(found, move |partition| partition.read(from, max_bytes, max_records)),
         }
+    }
+
+    fn skip(&self, partition: u32, from: u64, wanted: &Wanted) -> u64 {
+        if wanted.conditions().is_empty() {
+            return from;
+        }
+        self.partition(partition).map_or(from, |partition| partition.skip_to(from, wanted))
     }
 
     fn bounds(&self, partition: u32) -> Bounds {
