@@ -112,6 +112,8 @@ pub struct Delivery {
     pub max_lane_events: usize,
     /// How often progress is written; a crash repeats at most this much.
     pub checkpoint_interval: Duration,
+    /// Replays of one subscription that run at the same time; more are refused.
+    pub max_replays: usize,
     /// DNS servers instead of the system's.
     pub dns_servers: Vec<SocketAddr>,
     /// A PEM file of certificate authorities beside the system's.

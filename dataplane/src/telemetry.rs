@@ -51,6 +51,8 @@ handles! {
         delivered: Counter = counter!("posthorn_attempts_total", "outcome" => "delivered");
         /// Requests that failed and will be tried again.
         retried: Counter = counter!("posthorn_attempts_total", "outcome" => "retry");
+        /// Deliveries that went out after a crash and may have gone out before it.
+        redelivered: Counter = counter!("posthorn_redelivered_total", "cause" => "restart");
         /// Deliveries that became dead letters.
         dead_lettered: Counter = counter!("posthorn_deliveries_ended_total", "outcome" => "dead_lettered");
         /// Deliveries that were dropped by a QoS rule.

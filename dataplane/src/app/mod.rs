@@ -18,7 +18,7 @@ use posthorn_storage::attempts::{self, AttemptLog};
 use posthorn_storage::log::segments::{OnDamage, SegmentLog};
 use posthorn_storage::log::{Health, Log, LogError, segments};
 use posthorn_storage::state::embedded::Embedded;
-use posthorn_storage::state::{State, StateError};
+use posthorn_storage::state::{Batch, State, StateError};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use tokio::net::TcpListener;
@@ -31,7 +31,7 @@ use crate::answers::Answers;
 use crate::broker;
 use crate::config::Config;
 use crate::control::{self, cache::Cache};
-use crate::delivery::{Handle, Setup, Writer};
+use crate::delivery::{Handle, Setup, Writer, WriterHandle};
 use crate::egress::{Resolver, ResolverConfig, client_config};
 use crate::explain::Explainer;
 use crate::ingest::http::{Door, accept_loop};
@@ -104,6 +104,7 @@ pub struct DataPlane {
     delivery: Handle,
     shards: Shards,
     writer: Writer,
+    write: WriterHandle,
     control: JoinHandle<()>,
     /// Writes operational events; ends when told to.
     teller: (CancellationToken, JoinHandle<()>),
@@ -202,7 +203,7 @@ impl DataPlane {
         let answers = Answers {
             live: live.clone(),
             state: Arc::clone(&state),
-            writer: write,
+            writer: write.clone(),
             attempts,
             delivery: delivery.clone(),
             blocking,
@@ -260,6 +261,7 @@ impl DataPlane {
             delivery,
             shards,
             writer,
+            write,
             control,
             teller,
             draining,
@@ -278,7 +280,7 @@ impl DataPlane {
         if in_order.is_err() {
             tracing::warn!("the drain deadline has passed; attempts that were under way will be made again");
         }
-        let Self { pipeline, delivery, shards, writer, control, teller: (told, teller), rest, .. } = self;
+        let Self { pipeline, delivery, shards, writer, write, control, teller: (told, teller), rest, .. } = self;
         // While the log is still open: it closes with the last who holds it.
         told.cancel();
         if tokio::time::timeout(Duration::from_secs(5), teller).await.is_err() {
@@ -288,7 +290,14 @@ impl DataPlane {
         if let Err(error) = control.await {
             tracing::error!(%error, "the link to the control plane ended early");
         }
-        drop((pipeline, delivery));
+        if in_order.is_ok() {
+            let mut done = Batch::new();
+            done.mark_clean(true);
+            if let Err(error) = write.commit(done, true).await {
+                tracing::warn!(%error, "the next start will not know that this end was in good order");
+            }
+        }
+        drop((pipeline, delivery, write));
         let joined = tokio::task::spawn_blocking(move || shards.join(Duration::from_secs(2)));
         if joined.await.is_ok_and(|all| all) {
             // Only then are all handles of the writer gone.

@@ -6,11 +6,11 @@ use posthorn_domain::clock::Clock;
 use posthorn_domain::guard::Guard;
 use posthorn_domain::ids::{ReplayId, SubscriptionId};
 use posthorn_domain::names::TopicName;
-use posthorn_domain::node::{Attempt, SubscriptionState};
+use posthorn_domain::node::{Attempt, Replay, SubscriptionState};
 use posthorn_domain::problem::{Code, Problem};
 use posthorn_domain::record::Stored;
 use posthorn_storage::attempts::AttemptLog;
-use posthorn_storage::state::{DeadLetter, State, StateError};
+use posthorn_storage::state::{self, Batch, DeadLetter, State, StateError};
 use rustls::ClientConfig;
 use tokio::sync::{mpsc, oneshot};
 
@@ -90,7 +90,16 @@ pub(super) fn shard_of(id: SubscriptionId, shards: u16) -> u16 {
 impl Setup {
     /// Makes the shards, with what an earlier process left. Blocks.
     pub fn build(self) -> Result<(Vec<Service>, Handle), StateError> {
-        let loaded = self.state.load()?;
+        let mut loaded = self.state.load()?;
+        for id in std::mem::take(&mut loaded.gone) {
+            tracing::info!(subscription = %id, "the rest of a deleted subscription is removed");
+            self.state.remove_subscription(id)?;
+            loaded.forget(id);
+        }
+        // From the first attempt on there may be more than is stored.
+        let mut begun = Batch::new();
+        begun.mark_clean(false);
+        self.state.commit(begun, true)?;
         let waiting = self.state.retry_subscriptions()?;
         let setup = Arc::new(self);
         let (mut services, mut mailboxes, mut senders) = (Vec::new(), Vec::new(), Vec::new());
@@ -197,11 +206,31 @@ impl Handle {
         self.ask(id, |answer| Ask::Retry(id, letter, answer)).await
     }
 
-    /// Delivers ranges of topics again, marked. Resolves once that is stored.
-    pub async fn replay(&self, id: SubscriptionId, replay: ReplayId, ranges: Vec<ReplayRange>) -> Result<(), Problem> {
+    /// Delivers ranges of topics again, marked. Resolves once that is stored; `false` when as many replays run as may.
+    pub async fn replay(&self, replay: state::Replay, ranges: Vec<ReplayRange>) -> Result<bool, Problem> {
         let ranges =
             ranges.into_iter().map(|(topic, partition, range)| Range { topic, partition, from: range.start, until: range.end }).collect();
-        self.ask(id, |answer| Ask::Replay(id, replay, ranges, answer)).await
+        let (answer, stored) = oneshot::channel();
+        let begun = self.ask(replay.subscription, |begun| Ask::Replay(Box::new(replay), ranges, begun, answer)).await?;
+        if begun {
+            stored.await.map_err(|_| stopped())?;
+        }
+        Ok(begun)
+    }
+
+    /// The replays of the subscription, the newest first; `None` when it is not known here.
+    pub async fn replays(&self, id: SubscriptionId) -> Result<Option<Vec<Replay>>, Problem> {
+        self.ask(id, |answer| Ask::Replays(id, answer)).await
+    }
+
+    /// Ends a replay, with what of it waits. Resolves once that is stored; `None` when there is no such replay here.
+    pub async fn cancel_replay(&self, id: SubscriptionId, replay: ReplayId) -> Result<Option<Replay>, Problem> {
+        let (answer, stored) = oneshot::channel();
+        let cancelled = self.ask(id, |found| Ask::CancelReplay(id, replay, found, answer)).await?;
+        if cancelled.is_some() {
+            stored.await.map_err(|_| stopped())?;
+        }
+        Ok(cancelled)
     }
 
     /// Where a reader of the subscription goes on; `None` when it is not known here.
@@ -213,17 +242,20 @@ impl Handle {
     pub async fn moved(&self, id: SubscriptionId, moves: Moves) -> Result<bool, Problem> {
         let (answer, stored) = oneshot::channel();
         let taken = self.ask(id, |taken| Ask::Moved(id, moves, taken, answer)).await?;
-        if taken && stored.await.is_err() {
-            return Err(Problem::new(Code::Draining, "the node is shutting down; ask again later").with_retry_after(1));
+        if taken {
+            stored.await.map_err(|_| stopped())?;
         }
         Ok(taken)
     }
 
     async fn ask<T>(&self, id: SubscriptionId, make: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Result<T, Problem> {
-        let stopped = || Problem::new(Code::Draining, "the node is shutting down; ask again later").with_retry_after(1);
         let shard = shard_of(id, u16::try_from(self.commands.len()).unwrap_or(1));
         let (answer, answered) = oneshot::channel();
         self.commands[usize::from(shard)].send(Command::Ask(make(answer))).await.map_err(|_| stopped())?;
         answered.await.map_err(|_| stopped())
     }
+}
+
+fn stopped() -> Problem {
+    Problem::new(Code::Draining, "the node is shutting down; ask again later").with_retry_after(1)
 }

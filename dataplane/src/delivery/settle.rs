@@ -18,6 +18,7 @@ use super::attempt::{Progress, Step, dice};
 use super::item::{Item, Origin};
 use super::lane::{LaneKey, Mode, weight};
 use super::outcome::Verdict;
+use super::replays::Went;
 use super::shard::Shard;
 use super::subscriber::{Items, RETRIES_IN_MEMORY, Subscriber};
 use super::tell::{self, DISABLE_AFTER};
@@ -43,6 +44,7 @@ impl Shard {
         let now = self.context.clock.now();
         let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
         subscriber.in_flight -= 1;
+        subscriber.replays.ended(&items);
         let mut report = Report { at, duration, status: None, head: Bytes::new(), error: String::new() };
         match ending {
             Ending::Sent { verdict, status, head } => {
@@ -94,11 +96,16 @@ impl Shard {
             Step::Delivered => {
                 self.context.metrics.delivered.increment(1);
                 self.record(id, &item, report, Outcome::Delivered, None);
+                self.count_replay(id, &item, Went::Delivered);
                 if let Origin::Retry(retry) = &item.origin
                     && let RetrySource::DeadLetter(letter) = &retry.source
                 {
                     self.outbox.delete_dead_letter(*letter);
                 }
+                self.settle(id, &item);
+            }
+            Step::Wait { .. } if subscriber.replays.is_cancelled(item.of_replay()) => {
+                self.record(id, &item, report, Outcome::Dropped, None);
                 self.settle(id, &item);
             }
             Step::Wait { due } => {
@@ -144,10 +151,11 @@ impl Shard {
             source,
             key_hash: item.key_hash,
             last_error: error.to_owned(),
-            replay: item.replay,
+            replay: item.of_replay(),
             manual: matches!(&item.origin, Origin::Retry(retry) if retry.manual),
         };
         let key_hash = item.key_hash;
+        self.count_replay(id, &item, Went::Waits);
         self.settle(id, &item);
         self.outbox.put_retry(retry.clone());
         self.deleted[0].remove(&retry.id());
@@ -196,12 +204,14 @@ impl Shard {
                 record: record.to_bytes(),
                 subscription: Some(id),
                 delivery: Some(item.delivery),
+                replay: item.of_replay(),
                 attempts: made,
                 errors: Vec::new(),
             });
         }
         let none = Report { at: now, duration: Duration::ZERO, status: None, head: Bytes::new(), error: reason.as_str().to_owned() };
         self.record(id, &item, report.unwrap_or(&none), outcome, None);
+        self.count_replay(id, &item, Went::Failed);
         self.settle(id, &item);
     }
 
@@ -288,6 +298,7 @@ impl Shard {
             record: record.to_bytes(),
             subscription: Some(id),
             delivery: Some(DeliveryId::of(id, message)),
+            replay: key.replay,
             attempts: 0,
             errors: Vec::new(),
         });
@@ -299,6 +310,9 @@ impl Shard {
         let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
         if subscriber.lanes.get(&key).is_some_and(super::lane::Lane::is_finished) {
             self.drop_lane(id, key);
+            if let Some(replay) = key.replay {
+                self.finish_replay(id, replay);
+            }
         }
     }
 
@@ -340,7 +354,7 @@ impl Shard {
                 for retry in retries {
                     let key = retry.id();
                     let known = subscriber.flying.contains(&key) || self.deleted.iter().any(|deleted| deleted.contains(&key));
-                    if !known {
+                    if !known && !subscriber.replays.is_cancelled(retry.replay) {
                         subscriber.wait(retry);
                     }
                 }

@@ -21,6 +21,7 @@ use super::breaker::{Breaker, Gate};
 use super::item::{Item, Origin, key_hash};
 use super::lane::{Lane, LaneKey};
 use super::rate::Rate;
+use super::replays::Replays;
 use super::request::Template;
 use super::signatures::Signatures;
 use crate::egress::Target;
@@ -51,6 +52,7 @@ pub(super) struct Subscriber {
     pub(super) breaker: Breaker,
     pub(super) rate: Rate,
     pub(super) retries: BTreeMap<RetryId, Retry>,
+    pub(super) replays: Replays,
     /// Whether the store has retries that are not in memory.
     pub(super) spilled: bool,
     pub(super) loading: bool,
@@ -98,6 +100,7 @@ impl Subscriber {
             breaker: Breaker::default(),
             rate,
             retries: BTreeMap::new(),
+            replays: Replays::default(),
             spilled: false,
             loading: false,
             flying: HashSet::default(),
@@ -166,8 +169,18 @@ impl Subscriber {
         if self.is_ordered() && self.busy.len() >= MAX_BUSY_KEYS {
             return None;
         }
+        // What is new goes before what is delivered again.
+        self.pick_from(now, names, false).or_else(|| self.pick_from(now, names, true))
+    }
+
+    fn pick_from(&mut self, now: Time, names: &Names, replays: bool) -> Option<Items> {
+        let limit = self.route.subscription.spec.limits.in_flight;
         for _ in 0..self.ready.len() {
             let key = self.ready.pop_front()?;
+            if key.replay.is_some() != replays || !self.replays.admit(key, now, limit) {
+                self.ready.push_back(key);
+                continue;
+            }
             let items = self.take(key, now, names);
             if self.lanes.get(&key).is_some_and(|lane| !lane.queue.is_empty()) {
                 self.ready.push_back(key);
@@ -200,7 +213,7 @@ impl Subscriber {
             made: retry.attempts + 1,
             first_at: retry.first_attempt_at,
             key_hash: retry.key_hash,
-            replay: retry.replay,
+            replay: retry.replay.is_some(),
             stored: None,
             origin: Origin::Retry(Box::new(retry)),
         })

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use posthorn_domain::event::Event;
-use posthorn_domain::ids::{MessageId, SubscriptionId};
+use posthorn_domain::ids::{MessageId, ReplayId, SubscriptionId};
 use posthorn_domain::reason::Reason;
 use posthorn_domain::record::{Record, Stored};
 use posthorn_domain::time::Time;
@@ -33,6 +33,8 @@ pub(super) enum Done {
     Part { part: u32, page: Result<Page, LogError> },
     /// A load of retries from the store.
     Retries { subscription: SubscriptionId, loaded: Result<Vec<Retry>, StateError> },
+    /// The deletion of what waited of a cancelled replay.
+    ReplayCleared { subscription: SubscriptionId, replay: ReplayId },
     /// A checkpoint.
     Committed(Result<(), StateError>),
     /// Something that answered for itself.

@@ -36,6 +36,8 @@ section!(
         max_lane_events: usize = 1024,
         /// How often delivery positions are written; a crash repeats at most that much. Default `100ms`.
         checkpoint_interval: Dur = Dur::from_millis(100),
+        /// Replays of one subscription that run at the same time; more are refused with 429. Default 4.
+        max_replays: usize = 4,
         /// Name servers, `IP` or `IP:port`. Default: those of the system.
         #[schemars(with = "Vec<String>")]
         dns_servers: Vec<DnsServer> = Vec::new(),

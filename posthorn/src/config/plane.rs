@@ -84,6 +84,7 @@ impl Config {
             max_tail_bytes: delivery.max_tail_bytes.as_usize(),
             max_lane_events: delivery.max_lane_events,
             checkpoint_interval: delivery.checkpoint_interval.std(),
+            max_replays: delivery.max_replays,
             dns_servers: delivery.dns_servers.iter().map(|server| server.0).collect(),
             extra_ca_file: delivery.extra_ca_file.clone(),
             attempts_max_bytes: delivery.attempts.max_bytes.bytes(),
