@@ -67,8 +67,6 @@ handles! {
         lagging: Gauge = gauge!("posthorn_lanes_lagging");
         /// Endpoints that are only probed.
         breakers_open: Gauge = gauge!("posthorn_breakers_open");
-        /// Events that retention deleted before a lane could read them.
-        retention_passed: Counter = counter!("posthorn_lane_retention_passed_total");
         /// Damaged ranges of the log that a lane met.
         log_gaps: Counter = counter!("posthorn_lane_log_gaps_total");
         /// Checkpoints written.

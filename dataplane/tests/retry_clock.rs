@@ -345,6 +345,7 @@ fn limits() -> config::Delivery {
         connection_max_age: Duration::from_secs(600),
         max_tail_bytes: 1 << 20,
         max_replays: 4,
+        max_retention_letters: 10,
         max_lane_events: 100,
         checkpoint_interval: Duration::from_millis(1),
         dns_servers: Vec::new(),

@@ -4,6 +4,7 @@
 
 mod operations;
 mod plane;
+mod retention;
 mod shards;
 mod sinks;
 
@@ -234,6 +235,14 @@ impl DataPlane {
         })?;
         let control = tokio::spawn(client.run(rest.clone()));
 
+        let keeper = retention::Keeper {
+            log: Arc::clone(&log),
+            delivery: delivery.clone(),
+            state: Arc::clone(&state),
+            clock: clock.clone(),
+            max_held_bytes: config.log.max_held_bytes,
+        };
+
         // Doors.
         let draining = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let health = NodeHealth { log: Arc::clone(&log), state, ready: status.ready.clone(), draining: Arc::clone(&draining) };
@@ -254,7 +263,7 @@ impl DataPlane {
         let teller = (told.clone(), tokio::spawn(teller.run(notes, told)));
         tokio::spawn(accept_loop(http.0, sinks, config.http.max_connections, ingest_metrics, doors.clone()));
         tokio::spawn(serve_broker(broker.0, Arc::clone(&pipeline), clock.clone(), doors.clone()));
-        tokio::spawn(keep_retention(log, config.log.retention_check, clock, rest.clone()));
+        tokio::spawn(keeper.run(config.log.retention_check, rest.clone()));
         Ok(Self {
             addresses,
             pipeline,
@@ -373,20 +382,6 @@ async fn wait_for_snapshot(mut ready: watch::Receiver<bool>) {
 async fn serve_broker(listener: TcpListener, pipeline: Arc<Pipeline>, clock: Clock, shutdown: CancellationToken) {
     if let Err(error) = broker::serve(listener, pipeline, broker::Limits::default(), clock, shutdown.cancelled_owned()).await {
         tracing::error!(%error, "the gRPC door has ended");
-    }
-}
-
-async fn keep_retention(log: Arc<SegmentLog>, every: Duration, clock: Clock, shutdown: CancellationToken) {
-    let mut ticks = tokio::time::interval(every);
-    loop {
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            _ = ticks.tick() => {}
-        }
-        let (log, now) = (Arc::clone(&log), clock.now());
-        if tokio::task::spawn_blocking(move || log.enforce_retention(now)).await.is_err() {
-            tracing::error!("retention failed");
-        }
     }
 }
 

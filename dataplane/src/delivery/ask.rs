@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use super::outcome::{Verdict, classify};
 use super::pull::{Moves, Pull};
 use super::request::Envelope;
+use super::retention::{Needed, Place};
 use super::shard::Shard;
 use super::work::Done;
 
@@ -30,6 +31,10 @@ pub(super) enum Ask {
     Replays(SubscriptionId, oneshot::Sender<Option<Vec<Replay>>>),
     /// End a replay. Answered at once, and once more when it is stored.
     CancelReplay(SubscriptionId, ReplayId, oneshot::Sender<Option<Replay>>, oneshot::Sender<()>),
+    /// The least offsets that are still needed of these partitions.
+    Needed(Arc<[(TopicName, u32)]>, oneshot::Sender<Vec<Needed>>),
+    /// Events below these places are about to be deleted; answered once what that means is stored.
+    Pass(Arc<[Place]>, oneshot::Sender<()>),
     /// Where a reader of it goes on.
     Pulled(SubscriptionId, oneshot::Sender<Option<Pull>>),
     /// A reader of it has come so far. Answered at once, and once more when it is stored.
@@ -64,6 +69,11 @@ impl Shard {
                 self.checkpoint_soon();
             }
             Ask::Test(id, answer) => self.test(id, answer),
+            Ask::Needed(parts, answer) => {
+                let needed = parts.iter().map(|(topic, partition)| self.needed(topic, *partition));
+                drop(answer.send(needed.collect()));
+            }
+            Ask::Pass(places, answer) => self.pass(&places, answer),
             Ask::Pulled(id, answer) => drop(answer.send(self.pulled(id))),
             Ask::Moved(id, moves, answer, stored) => self.on_moved(id, &moves, answer, stored),
             Ask::Replay(row, ranges, answer, stored) => drop(answer.send(self.begin_replay(*row, ranges, stored))),

@@ -46,7 +46,9 @@ impl Shard {
         self.put_lanes(&mut batch);
         self.put_replays(&mut batch);
         self.commit.gone = std::mem::take(&mut self.removed);
-        self.commit.gone.iter().for_each(|id| drop(batch.put_gone(*id)));
+        for id in &self.commit.gone {
+            batch.put_gone(*id);
+        }
         self.deleted.swap(0, 1);
         self.commit.waiters = std::mem::take(&mut self.after_commit);
         self.write(batch);

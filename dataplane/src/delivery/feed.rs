@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use posthorn_domain::ids::SubscriptionId;
+use posthorn_domain::reason::Reason;
 use posthorn_domain::record::Stored;
 use posthorn_storage::log::{LogError, Page};
 
@@ -11,7 +12,6 @@ use super::decided::route;
 use super::lane::{Lane, LaneKey, Mode, weight};
 use super::mailbox::Delivered;
 use super::shard::Shard;
-use super::tell;
 use super::work::Done;
 
 /// Bytes of one read of the log.
@@ -103,15 +103,15 @@ impl Shard {
             Ok(page) => {
                 for gap in &page.gaps {
                     self.context.metrics.log_gaps.increment(1);
-                    self.lose_range(number, gap.from, gap.to);
+                    self.lose_range(number, gap.from..gap.to, Reason::LogDamaged);
                 }
                 self.feed(number, &page.records);
                 page.next
             }
-            // Retention was faster than the reading: what is gone is counted, by the lanes that would have had it.
+            // Retention was faster than the reading: what is gone is lost to the lanes that would have had it.
             Err(LogError::BelowStart { start }) => {
-                self.context.metrics.retention_passed.increment(start.saturating_sub(part.fed));
-                tell::retention_passed(&self.context, None, &part.topic.topic.name, part.partition, part.fed..start);
+                let lost = part.fed..start;
+                self.lose_range(number, lost, Reason::RetentionPassed);
                 start
             }
             Err(error) => {
@@ -164,6 +164,7 @@ impl Shard {
         if lane.mode != (Mode::Lagging { next: from, reading: true }) {
             return;
         }
+        let mut passed = 0..0;
         let (next, gaps) = match page {
             Ok(page) => {
                 let was_empty = lane.queue.is_empty();
@@ -179,9 +180,7 @@ impl Shard {
                 (page.next.min(until), page.gaps)
             }
             Err(LogError::BelowStart { start }) => {
-                context.metrics.retention_passed.increment(start.saturating_sub(from));
-                tell::retention_passed(&context, Some(id), &topic.topic.name, part.partition, from..start);
-                tracing::warn!(subscription = %id, topic = %topic.topic.name, from, start, "retention passed a lane; events were dropped");
+                passed = from..start.min(lane.until.unwrap_or(u64::MAX));
                 (start, Vec::new())
             }
             Err(error) => {
@@ -202,8 +201,9 @@ impl Shard {
         self.dirty_lanes.insert((id, key));
         for gap in gaps {
             context.metrics.log_gaps.increment(1);
-            self.lose_lane_range(id, key, gap.from.max(from), gap.to);
+            self.lose_lane_range(id, key, gap.from.max(from)..gap.to, Reason::LogDamaged);
         }
+        self.lose_lane_range(id, key, passed, Reason::RetentionPassed);
         self.end_replay(id, key);
         self.look_at(id);
         self.checkpoint_soon();

@@ -25,6 +25,7 @@ mod pull;
 mod rate;
 mod replays;
 mod request;
+mod retention;
 mod service;
 mod settle;
 mod shard;
@@ -37,5 +38,6 @@ mod work;
 mod writer;
 
 pub use pull::{Moves, Place, Pull, Pulled, Waiting};
+pub use retention::Place as LogPlace;
 pub use service::{Handle, ReplayRange, Service, Setup};
 pub use writer::{Writer, WriterHandle};

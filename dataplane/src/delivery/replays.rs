@@ -255,6 +255,15 @@ impl Shard {
         self.finish_replay(id, replay);
     }
 
+    /// Counts a delivery that was given up before it was sent.
+    pub(super) fn count_lost(&mut self, id: SubscriptionId, replay: Option<ReplayId>) {
+        let Some(replay) = replay else { return };
+        if let Some(run) = self.subscribers.get_mut(&id).and_then(|subscriber| subscriber.replays.runs.get_mut(&replay)) {
+            run.row.failed += 1;
+            self.dirty_replays.insert((id, replay));
+        }
+    }
+
     /// Notes the end of a replay of which nothing is left to read and nothing waits.
     pub(super) fn finish_replay(&mut self, id: SubscriptionId, replay: ReplayId) {
         let now = self.context.clock.now();

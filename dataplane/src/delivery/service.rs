@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::ask::{Ask, Letter, Range};
 use super::mailbox::Mailbox;
 use super::pull::{Moves, Pull};
+use super::retention::Place;
 use super::shard::{Command, Context, Shard};
 use super::signatures::Signatures;
 use super::tables::Restored;
@@ -92,14 +93,18 @@ impl Setup {
     pub fn build(self) -> Result<(Vec<Service>, Handle), StateError> {
         let mut loaded = self.state.load()?;
         for id in std::mem::take(&mut loaded.gone) {
-            tracing::info!(subscription = %id, "the rest of a deleted subscription is removed");
-            self.state.remove_subscription(id)?;
             loaded.forget(id);
+            match self.state.remove_subscription(id) {
+                Ok(rows) => tracing::info!(subscription = %id, rows, "the rest of a deleted subscription was removed"),
+                Err(error) => tracing::warn!(%error, subscription = %id, "rows of a deleted subscription remain"),
+            }
         }
         // From the first attempt on there may be more than is stored.
         let mut begun = Batch::new();
         begun.mark_clean(false);
-        self.state.commit(begun, true)?;
+        if let Err(error) = self.state.commit(begun, true) {
+            tracing::warn!(%error, "what a crash repeats will not be counted");
+        }
         let waiting = self.state.retry_subscriptions()?;
         let setup = Arc::new(self);
         let (mut services, mut mailboxes, mut senders) = (Vec::new(), Vec::new(), Vec::new());
@@ -233,6 +238,25 @@ impl Handle {
         Ok(cancelled)
     }
 
+    /// For each of these partitions the least offset that is still needed by shards themselves or by subscriptions that allow no
+    /// dead letters, with the subscriptions whose waiting deliveries only the store knows. `None` when a shard has ended.
+    pub async fn needed(&self, parts: Arc<[(TopicName, u32)]>) -> Option<Vec<(u64, Vec<SubscriptionId>)>> {
+        let mut all: Vec<(u64, Vec<SubscriptionId>)> = vec![(u64::MAX, Vec::new()); parts.len()];
+        for needed in self.ask_all(|answer| Ask::Needed(Arc::clone(&parts), answer)).await? {
+            for ((offset, spilled), needed) in all.iter_mut().zip(needed) {
+                *offset = needed.offset.map_or(*offset, |least| least.min(*offset));
+                spilled.extend(needed.spilled);
+            }
+        }
+        Some(all)
+    }
+
+    /// Events below these places are about to be deleted. Resolves once what lanes lose by it is stored, with whether all shards
+    /// have done so.
+    pub async fn pass(&self, places: Arc<[Place]>) -> bool {
+        self.ask_all(|answer| Ask::Pass(Arc::clone(&places), answer)).await.is_some()
+    }
+
     /// Where a reader of the subscription goes on; `None` when it is not known here.
     pub async fn pulled(&self, id: SubscriptionId) -> Result<Option<Pull>, Problem> {
         self.ask(id, |answer| Ask::Pulled(id, answer)).await
@@ -246,6 +270,21 @@ impl Handle {
             stored.await.map_err(|_| stopped())?;
         }
         Ok(taken)
+    }
+
+    /// The answers of all shards; `None` when one has ended.
+    async fn ask_all<T>(&self, make: impl Fn(oneshot::Sender<T>) -> Ask) -> Option<Vec<T>> {
+        let mut answers = Vec::new();
+        for shard in self.commands.iter() {
+            let (answer, answered) = oneshot::channel();
+            shard.send(Command::Ask(make(answer))).await.ok()?;
+            answers.push(answered);
+        }
+        let mut all = Vec::new();
+        for answered in answers {
+            all.push(answered.await.ok()?);
+        }
+        Some(all)
     }
 
     async fn ask<T>(&self, id: SubscriptionId, make: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Result<T, Problem> {

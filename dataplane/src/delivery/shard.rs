@@ -179,6 +179,7 @@ impl Shard {
             Done::Lane { subscription, lane, from, page } => self.on_lane_page(subscription, lane, from, page),
             Done::Part { part, page } => self.on_part_page(part, page),
             Done::Retries { subscription, loaded } => self.on_retries(subscription, loaded),
+            Done::Passing { passing, page } => self.on_passing(*passing, page),
             Done::ReplayCleared { subscription, replay } => self.on_replay_cleared(subscription, replay),
             Done::Committed(result) => self.on_committed(result),
             Done::Nothing => {}

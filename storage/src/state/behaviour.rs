@@ -108,6 +108,8 @@ fn retries(store: &impl State) {
     let firsts = [(1, 1), (9, 4), (255, 6)].map(|(n, due)| (subscription(n), Time::from_millis(due)));
     assert_eq!(store.first_due_per_subscription().unwrap(), firsts);
     assert_eq!(store.retry_subscriptions().unwrap(), [1, 9, 255].map(subscription));
+    let least = |topic: &str, partition| store.least_waiting(subscription(255), &topic.parse().unwrap(), partition).unwrap();
+    assert_eq!((least("orders", 1), least("orders", 2), least("order", 1)), (Some(6), None, None));
     let (old, later) = (retry(subscription(1), 1), retry(subscription(1), 1000));
     let mut batch = Batch::new();
     batch.delete_retry(old.id()).put_retry(later).delete_retry(stored.id()).put_retry(stored.clone());

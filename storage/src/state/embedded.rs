@@ -224,6 +224,21 @@ impl State for Embedded {
         Ok(found)
     }
 
+    fn least_waiting(&self, subscription: SubscriptionId, topic: &TopicName, partition: u32) -> Result<Option<u64>, StateError> {
+        let (mut least, open) = (None, self.slot.get()?);
+        for guard in open.retries.prefix(subscription.as_bytes()) {
+            let (key, value) = guard.into_inner().map_err(read_error)?;
+            let retry = keys::read_retry(&key).and_then(|id| values::read_retry(&value, id));
+            if let Some(RetrySource::Log { topic: of, partition: at, offset, .. }) = retry.map(|retry| retry.source)
+                && of == *topic
+                && at == partition
+            {
+                least = Some(least.map_or(offset, |least: u64| least.min(offset)));
+            }
+        }
+        Ok(least)
+    }
+
     fn first_due_per_subscription(&self) -> Result<Vec<(SubscriptionId, Time)>, StateError> {
         let (mut found, mut from, open) = (Vec::new(), Some(Vec::new()), self.slot.get()?);
         while let Some(start) = from {
