@@ -85,6 +85,8 @@ pub struct Log {
     pub stop_on_damage: bool,
     /// How often retention is looked after.
     pub retention_check: Duration,
+    /// Bytes that all topics together may keep beyond their retention for subscriptions that allow no dead letters.
+    pub max_held_bytes: u64,
 }
 
 /// Sending events out.
@@ -116,6 +118,10 @@ pub struct Delivery {
     pub max_batch_bytes: usize,
     /// How often progress is written; a crash repeats at most this much.
     pub checkpoint_interval: Duration,
+    /// Replays of one subscription that run at the same time; more are refused.
+    pub max_replays: usize,
+    /// Events that one lane loses to retention at a time and that become dead letters of their own; of more one tells.
+    pub max_retention_letters: usize,
     /// DNS servers instead of the system's.
     pub dns_servers: Vec<SocketAddr>,
     /// A PEM file of certificate authorities beside the system's.

@@ -51,6 +51,8 @@ handles! {
         delivered: Counter = counter!("posthorn_attempts_total", "outcome" => "delivered");
         /// Requests that failed and will be tried again.
         retried: Counter = counter!("posthorn_attempts_total", "outcome" => "retry");
+        /// Deliveries that went out after a crash and may have gone out before it.
+        redelivered: Counter = counter!("posthorn_redelivered_total", "cause" => "restart");
         /// Deliveries that became dead letters.
         dead_lettered: Counter = counter!("posthorn_deliveries_ended_total", "outcome" => "dead_lettered");
         /// Deliveries that were dropped by a QoS rule.
@@ -75,8 +77,6 @@ handles! {
         batches_halved: Counter = counter!("posthorn_batches_halved_total");
         /// Endpoints that are only probed.
         breakers_open: Gauge = gauge!("posthorn_breakers_open");
-        /// Events that retention deleted before a lane could read them.
-        retention_passed: Counter = counter!("posthorn_lane_retention_passed_total");
         /// Damaged ranges of the log that a lane met.
         log_gaps: Counter = counter!("posthorn_lane_log_gaps_total");
         /// Checkpoints written.

@@ -344,6 +344,8 @@ fn limits() -> config::Delivery {
         idle_timeout: Duration::from_secs(60),
         connection_max_age: Duration::from_secs(600),
         max_tail_bytes: 1 << 20,
+        max_replays: 4,
+        max_retention_letters: 10,
         max_lane_events: 100,
         max_batch_events: 100,
         max_batch_bytes: 1 << 20,

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use foldhash::{HashMap, HashSet};
-use posthorn_domain::ids::MessageId;
+use posthorn_domain::ids::{MessageId, ReplayId};
 use posthorn_domain::resource::{BatchLimits, Format};
 use posthorn_domain::time::Time;
 use posthorn_storage::state::{Retry, RetryId, RetrySource};
@@ -152,28 +152,32 @@ impl Subscriber {
         Some(Item::again(retry))
     }
 
-    /// One event of the next lane that has one that may go.
+    /// One event of the next lane that has one that may go; what is new goes before what is delivered again.
     fn one(&mut self, now: Time, names: &Names) -> Picked {
-        for _ in 0..self.ready.len() {
-            let Some(key) = self.ready.pop_front() else { break };
-            let mut items = Items::new();
-            self.take(key, now, names, Fill { events: 1, bytes: usize::MAX, wait: Duration::ZERO }, &mut items);
-            if self.lanes.get(&key).is_some_and(|lane| !lane.queue.is_empty()) {
-                self.ready.push_back(key);
-            }
-            if !items.is_empty() {
-                return Picked::Items(items);
+        let (fill, limit) = (Fill { events: 1, bytes: usize::MAX, wait: Duration::ZERO }, self.limit());
+        for replays in [false, true] {
+            for _ in 0..self.ready.len() {
+                let Some(key) = self.ready.pop_front() else { break };
+                let mut items = Items::new();
+                if key.replay.is_some() == replays && self.replays.admit(key, now, limit) {
+                    self.take(key, now, names, fill, &mut items);
+                }
+                if self.lanes.get(&key).is_some_and(|lane| !lane.queue.is_empty()) {
+                    self.ready.push_back(key);
+                }
+                if !items.is_empty() {
+                    return Picked::Items(items);
+                }
             }
         }
         Picked::Nothing
     }
 
-    /// A batch out of all lanes in turn; replays apart from the rest.
+    /// A batch out of all lanes in turn; of a replay apart from the rest, and after it.
     fn gather(&mut self, now: Time, names: &Names, fill: Fill) -> Picked {
-        let Some(first) = self.ready.front().map(|key| key.replay.is_some()) else { return Picked::Nothing };
         let mut wake: Option<Time> = None;
-        for replays in [first, !first] {
-            let waiting = self.waiting(replays, fill);
+        for replay in [None, self.next_replay(now)] {
+            let waiting = self.waiting(replay, fill);
             if waiting.events == 0 {
                 continue;
             }
@@ -181,16 +185,27 @@ impl Subscriber {
             let at = if full { now } else { waiting.oldest.after(fill.wait) };
             let at = if at > now { Err(at) } else { self.rate.fits(now, waiting.events.min(fill.events)) };
             match at {
-                Ok(()) => return Picked::Items(in_order(self.take_all(replays, now, names, fill))),
+                Ok(()) => return Picked::Items(in_order(self.take_all(replay, now, names, fill))),
                 Err(at) => wake = Some(wake.map_or(at, |wake| wake.min(at))),
             }
         }
         wake.map_or(Picked::Nothing, Picked::At)
     }
 
-    fn waiting(&self, replays: bool, fill: Fill) -> Waiting {
+    /// The replay whose turn it is, of those that may send.
+    fn next_replay(&mut self, now: Time) -> Option<ReplayId> {
+        let limit = self.limit();
+        self.ready.iter().find(|key| key.replay.is_some() && self.replays.admit(**key, now, limit)).and_then(|key| key.replay)
+    }
+
+    /// Requests that it may have under way by its own limit.
+    fn limit(&self) -> u32 {
+        self.route.subscription.spec.limits.in_flight
+    }
+
+    fn waiting(&self, replay: Option<ReplayId>, fill: Fill) -> Waiting {
         let mut waiting = Waiting { events: 0, bytes: 0, oldest: Time::MAX, lags: false };
-        let lanes = self.ready.iter().filter(|key| key.replay.is_some() == replays).filter_map(|key| self.lanes.get(key));
+        let lanes = self.ready.iter().filter(|key| key.replay == replay).filter_map(|key| self.lanes.get(key));
         for lane in lanes {
             waiting.lags |= lane.is_lagging();
             if self.keys.len() == 0 {
@@ -216,11 +231,11 @@ impl Subscriber {
         }
     }
 
-    fn take_all(&mut self, replays: bool, now: Time, names: &Names, fill: Fill) -> Items {
+    fn take_all(&mut self, replay: Option<ReplayId>, now: Time, names: &Names, fill: Fill) -> Items {
         let mut items = Items::new();
         for _ in 0..self.ready.len() {
             let Some(key) = self.ready.pop_front() else { break };
-            if key.replay.is_some() == replays {
+            if key.replay == replay {
                 self.take(key, now, names, fill, &mut items);
             }
             if self.lanes.get(&key).is_some_and(|lane| !lane.queue.is_empty()) {

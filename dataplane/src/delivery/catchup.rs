@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use posthorn_domain::ids::SubscriptionId;
+use posthorn_domain::reason::Reason;
 use posthorn_domain::record::Stored;
 use posthorn_storage::log::{LogError, Page};
 use smallvec::SmallVec;
@@ -14,7 +15,6 @@ use super::budget::Room;
 use super::lane::{LaneKey, Mode, weight};
 use super::pages::{Join, Kept, PAGE_BYTES, PAGE_RECORDS, Waiter};
 use super::shard::Shard;
-use super::tell;
 use super::work::Done;
 
 /// Subscriptions that are behind and get a turn at once.
@@ -141,13 +141,11 @@ impl Shard {
 
     fn not_read(&mut self, waiter: Waiter, error: &LogError) {
         let Waiter { subscription: id, lane: key, next: from } = waiter;
-        let Some(part) = self.parts.get(&key.part) else { return };
         match error {
             LogError::BelowStart { start } if *start > from => {
-                self.context.metrics.retention_passed.increment(start - from);
-                let topic = &part.topic.topic.name;
-                tell::retention_passed(&self.context, Some(id), topic, part.partition, from..*start);
-                tracing::warn!(subscription = %id, %topic, from, start, "retention passed a lane; events were dropped");
+                let lane = self.subscribers.get(&id).and_then(|subscriber| subscriber.lanes.get(&key));
+                let end = lane.and_then(|lane| lane.until).unwrap_or(u64::MAX).min(*start);
+                self.lose_lane_range(id, key, from..end, Reason::RetentionPassed);
                 self.move_on(id, key, *start);
                 self.look_at(id);
             }
@@ -195,7 +193,7 @@ impl Shard {
         }
         for gap in page.page.gaps.iter().filter(|gap| gap.from < next && gap.to > from) {
             self.context.metrics.log_gaps.increment(1);
-            self.lose_lane_range(id, key, gap.from.max(from), gap.to);
+            self.lose_lane_range(id, key, gap.from.max(from)..gap.to, Reason::LogDamaged);
         }
         self.move_on(id, key, next);
         let freed = room == Room::Theirs && self.cut_others(id, key);

@@ -26,6 +26,7 @@ impl Shard {
         !self.outbox.is_empty()
             || !self.dirty_parts.is_empty()
             || !self.dirty_lanes.is_empty()
+            || !self.dirty_replays.is_empty()
             || !self.after_commit.is_empty()
             || !self.removed.is_empty()
     }
@@ -43,6 +44,11 @@ impl Shard {
         let mut batch = std::mem::take(&mut self.outbox);
         self.put_bases(&mut batch);
         self.put_lanes(&mut batch);
+        self.put_replays(&mut batch);
+        self.commit.gone = std::mem::take(&mut self.removed);
+        for id in &self.commit.gone {
+            batch.put_gone(*id);
+        }
         self.deleted.swap(0, 1);
         self.commit.waiters = std::mem::take(&mut self.after_commit);
         self.write(batch);
@@ -91,9 +97,9 @@ impl Shard {
         }
     }
 
-    /// Deletes the rows of subscriptions that are gone. A crash before this leaves rows that nobody reads.
+    /// Deletes the rows of subscriptions that are gone. A crash before this leaves it to the next start, which finds them noted.
     fn forget_removed(&mut self) {
-        for id in self.removed.drain(..) {
+        for id in self.commit.gone.drain(..) {
             let state = Arc::clone(&self.context.state);
             // Nothing waits for it; a failure is said and tried again at the next start.
             drop(self.context.blocking.spawn_blocking(move || {

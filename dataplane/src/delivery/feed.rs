@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use posthorn_domain::ids::SubscriptionId;
+use posthorn_domain::reason::Reason;
 use posthorn_domain::record::Stored;
 use posthorn_storage::log::{LogError, Page};
 
@@ -12,7 +13,6 @@ use super::lane::{Lane, LaneKey, Mode, weight};
 use super::mailbox::Delivered;
 use super::pages::{PAGE_BYTES, PAGE_RECORDS};
 use super::shard::Shard;
-use super::tell;
 use super::work::Done;
 
 impl Shard {
@@ -107,15 +107,15 @@ impl Shard {
             Ok(page) => {
                 for gap in &page.gaps {
                     self.context.metrics.log_gaps.increment(1);
-                    self.lose_range(number, gap.from, gap.to);
+                    self.lose_range(number, gap.from..gap.to, Reason::LogDamaged);
                 }
                 self.feed(number, &page.records);
                 page.next
             }
-            // Retention was faster than the reading: what is gone is counted, by the lanes that would have had it.
+            // Retention was faster than the reading: what is gone is lost to the lanes that would have had it.
             Err(LogError::BelowStart { start }) => {
-                self.context.metrics.retention_passed.increment(start.saturating_sub(part.fed));
-                tell::retention_passed(&self.context, None, &part.topic.topic.name, part.partition, part.fed..start);
+                let lost = part.fed..start;
+                self.lose_range(number, lost, Reason::RetentionPassed);
                 start
             }
             Err(error) => {

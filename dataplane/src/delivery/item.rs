@@ -51,7 +51,7 @@ impl Item {
             made: retry.attempts + 1,
             first_at: retry.first_attempt_at,
             key_hash: retry.key_hash,
-            replay: retry.replay,
+            replay: retry.replay.is_some(),
             stored: None,
             origin: Origin::Retry(Box::new(retry)),
         }

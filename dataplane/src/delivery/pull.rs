@@ -175,7 +175,7 @@ impl Shard {
 /// The place of a delivery that a reader can take over; those of replays and of dead letters wait for pushing.
 fn waiting(retry: &Retry) -> Option<Waiting> {
     match &retry.source {
-        RetrySource::Log { topic, partition, offset, .. } if !retry.replay => {
+        RetrySource::Log { topic, partition, offset, .. } if retry.replay.is_none() => {
             Some(Waiting { topic: topic.clone(), partition: *partition, offset: *offset })
         }
         _ => None,

@@ -10,7 +10,7 @@ use futures_util::StreamExt as _;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
 use posthorn_domain::clock::Clock;
-use posthorn_domain::ids::SubscriptionId;
+use posthorn_domain::ids::{ReplayId, SubscriptionId};
 use posthorn_domain::names::TopicName;
 use posthorn_domain::time::Time;
 use posthorn_storage::attempts::AttemptLog;
@@ -21,12 +21,13 @@ use super::ask::Ask;
 use super::batch::Picked;
 use super::budget::{self, Budget};
 use super::decided::Decided;
+use super::doubts::Doubts;
 use super::lane::LaneKey;
 use super::mailbox::Mailbox;
 use super::pages::Pages;
 use super::part::Part;
 use super::signatures::Signatures;
-use super::subscriber::{Hold, Names, Subscriber};
+use super::subscriber::{Hold, Names, RETRIES_IN_MEMORY, Subscriber};
 use super::tables::Restored;
 use super::work::{self, Done, Outfit};
 use super::writer::WriterHandle;
@@ -96,6 +97,7 @@ pub(super) struct Shard {
     pub(super) outbox: Batch,
     pub(super) dirty_parts: HashSet<u32>,
     pub(super) dirty_lanes: HashSet<(SubscriptionId, LaneKey)>,
+    pub(super) dirty_replays: HashSet<(SubscriptionId, ReplayId)>,
     /// Retries that were deleted and may still be in the store: by the next commit, and by the one under way.
     pub(super) deleted: [HashSet<RetryId>; 2],
     pub(super) commit: Commit,
@@ -103,6 +105,8 @@ pub(super) struct Shard {
     pub(super) after_commit: Vec<oneshot::Sender<()>>,
     pub(super) draining: Option<oneshot::Sender<()>>,
     pub(super) restored: Restored,
+    /// What an earlier process may have done and not stored.
+    pub(super) doubts: Doubts,
     /// Starts of new subscriptions that are being looked up; no checkpoint is written before they are known.
     pub(super) starting: usize,
     /// Subscriptions whose rows are to be deleted once everything about them is written.
@@ -114,6 +118,8 @@ pub(super) struct Shard {
 pub(super) struct Commit {
     /// The batch that is being written, kept until it is.
     pub(super) under_way: Option<Batch>,
+    /// Subscriptions that are gone as of this batch, whose rows are deleted when it is written.
+    pub(super) gone: Vec<SubscriptionId>,
     /// Those to be told when it is written.
     pub(super) waiters: Vec<oneshot::Sender<()>>,
     /// When to write next.
@@ -125,8 +131,11 @@ pub(super) struct Commit {
 impl Shard {
     pub(super) fn new(context: Context, restored: Restored) -> Self {
         let (for_pages, budget) = budget::parts(context.config.max_tail_bytes, context.shards);
+        let memory = context.config.max_lane_events.max(RETRIES_IN_MEMORY);
+        let doubts = if restored.clean { Doubts::default() } else { Doubts::after_a_crash(context.clock.now(), memory) };
         Self {
             restored,
+            doubts,
             starting: 0,
             removed: Vec::new(),
             context: Rc::new(context),
@@ -150,6 +159,7 @@ impl Shard {
             outbox: Batch::new(),
             dirty_parts: HashSet::default(),
             dirty_lanes: HashSet::default(),
+            dirty_replays: HashSet::default(),
             deleted: [HashSet::default(), HashSet::default()],
             commit: Commit::default(),
             after_commit: Vec::new(),
@@ -189,6 +199,8 @@ impl Shard {
             Done::Page { part, from, page } => self.on_page(part, from, page),
             Done::Part { part, page } => self.on_part_page(part, page),
             Done::Retries { subscription, loaded } => self.on_retries(subscription, loaded),
+            Done::Passing { passing, page } => self.on_passing(*passing, page),
+            Done::ReplayCleared { subscription, replay } => self.on_replay_cleared(subscription, replay),
             Done::Committed(result) => self.on_committed(result),
             Done::Nothing => {}
             Done::Start { subscription, part, offset } => self.on_start(subscription, part, offset),
@@ -269,6 +281,9 @@ impl Shard {
         {
             self.wake(id, due);
         }
+        if let Some(at) = self.subscribers.get_mut(&id).and_then(|subscriber| subscriber.replays.take_due()) {
+            self.wake(id, at);
+        }
         self.read_on(id);
         self.refill_retries(id);
     }
@@ -278,7 +293,9 @@ impl Shard {
         let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
         subscriber.rate.take(now, items.len());
         subscriber.in_flight += 1;
+        subscriber.replays.started(&items, now);
         self.context.metrics.in_flight.increment(1.0);
+        self.context.metrics.redelivered.increment(self.doubts.count(id, &items));
         let (target, template) = subscriber.fittings(&self.context.signatures);
         let outfit = Outfit {
             route: Arc::clone(&subscriber.route),

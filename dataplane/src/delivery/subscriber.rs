@@ -24,6 +24,7 @@ use super::item::{Item, Origin};
 use super::keys::Keys;
 use super::lane::{Lane, LaneKey};
 use super::rate::Rate;
+use super::replays::Replays;
 use super::request::Template;
 use super::signatures::Signatures;
 use crate::egress::Target;
@@ -47,6 +48,7 @@ pub(super) struct Subscriber {
     pub(super) breaker: Breaker,
     pub(super) rate: Rate,
     pub(super) retries: BTreeMap<RetryId, Retry>,
+    pub(super) replays: Replays,
     /// Whether the store has retries that are not in memory.
     pub(super) spilled: bool,
     pub(super) loading: bool,
@@ -101,6 +103,7 @@ impl Subscriber {
             breaker: Breaker::default(),
             rate,
             retries: BTreeMap::new(),
+            replays: Replays::default(),
             spilled: false,
             loading: false,
             flying: HashSet::default(),

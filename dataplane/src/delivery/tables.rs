@@ -7,10 +7,11 @@ use posthorn_domain::ids::SubscriptionId;
 use posthorn_domain::names::TopicName;
 use posthorn_domain::resource::Start;
 use posthorn_domain::time::Time;
-use posthorn_storage::state::{Base, LaneState, Loaded, Start as StartRow};
+use posthorn_storage::state::{Base, LaneState, Loaded, Replay, Start as StartRow};
 
 use super::lane::{Lane, LaneKey, Mode};
 use super::part::Part;
+use super::replays::Replays;
 use super::service::shard_of;
 use super::shard::Shard;
 use super::subscriber::{Subscriber, target_of};
@@ -26,6 +27,9 @@ pub(super) struct Restored {
     lanes: HashMap<SubscriptionId, Vec<LaneState>>,
     /// Subscriptions that were given their start already.
     seen: HashSet<SubscriptionId>,
+    replays: HashMap<SubscriptionId, Vec<Replay>>,
+    /// Whether it had stored all it had done.
+    pub(super) clean: bool,
     /// Subscriptions with waiting deliveries.
     waiting: HashSet<SubscriptionId>,
 }
@@ -39,6 +43,11 @@ impl Restored {
         let mut restored = Self { bases: bases_of(&loaded.bases, shard, shards), ..Self::default() };
         for lane in loaded.lanes.iter().filter(|lane| shard_of(lane.subscription, shards) == shard) {
             restored.lanes.entry(lane.subscription).or_default().push(lane.clone());
+        }
+        // Where nothing was stored nothing can have been done.
+        restored.clean = loaded.clean || loaded.starts.is_empty();
+        for replay in loaded.replays.iter().filter(|replay| shard_of(replay.subscription, shards) == shard) {
+            restored.replays.entry(replay.subscription).or_default().push(replay.clone());
         }
         restored.seen.extend(loaded.starts.iter().map(|start| start.subscription).filter(|id| shard_of(*id, shards) == shard));
         restored.waiting.extend(waiting.iter().filter(|id| shard_of(**id, shards) == shard));
@@ -114,6 +123,7 @@ impl Shard {
         self.names.insert(number, (topic.topic.name.clone(), partition));
         self.parts.insert(number, Part { topic: Arc::clone(topic), partition, fed, reading: false, last_at });
         self.dirty_parts.insert(number);
+        self.doubts.opened(number, topic.log.bounds(partition).end);
         self.hold_for_absent(topic, partition, fed);
         self.read_part(number);
     }
@@ -166,9 +176,12 @@ impl Shard {
             None => {
                 let mut subscriber = Box::new(Subscriber::new(route));
                 subscriber.spilled = self.restored.waiting.remove(&id);
+                let most = self.context.config.max_in_flight_per_subscription;
+                subscriber.replays = Replays::restored(self.restored.replays.remove(&id).unwrap_or_default(), most);
                 self.subscribers.insert(id, subscriber);
                 if self.restored.seen.contains(&id) {
                     self.restore_lanes(id);
+                    self.take_up_replays(id);
                 } else {
                     self.start_lanes(id);
                 }
@@ -178,11 +191,13 @@ impl Shard {
     }
 
     fn restore_lanes(&mut self, id: SubscriptionId) {
+        self.doubts.restored(id);
         for row in self.restored.lanes.remove(&id).unwrap_or_default() {
             let Some(number) = self.numbers.get(&(row.topic.clone(), row.partition)).copied() else { continue };
             let Some(part) = self.parts.get(&number).filter(|part| part.topic.topic.meta.incarnation == row.incarnation) else { continue };
             let next = row.next.min(part.topic.log.bounds(part.partition).end);
             let tailing = row.until.is_none() && next >= part.fed;
+            self.doubts.lane(id, LaneKey { part: number, replay: row.replay }, next, part.fed);
             let mode = if tailing { Mode::Tailing { from: next } } else { Mode::Lagging { next, reading: false } };
             let lane = Lane { window: Window::restored(row.settled), until: row.until, stored: true, ..Lane::new(mode) };
             if let Some(subscriber) = self.subscribers.get_mut(&id) {
@@ -295,6 +310,7 @@ impl Shard {
         self.context.metrics.in_flight.decrement(f64::from(subscriber.in_flight));
         subscriber.lanes.values_mut().for_each(|lane| lane.clear(&mut self.budget));
         self.dirty_lanes.retain(|(owner, _)| *owner != id);
+        self.dirty_replays.retain(|(owner, _)| *owner != id);
         if let Some(at) = subscriber.wake {
             self.wakes.remove(&(at, id));
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use posthorn_domain::event::Event;
-use posthorn_domain::ids::SubscriptionId;
+use posthorn_domain::ids::{ReplayId, SubscriptionId};
 use posthorn_domain::reason::Reason;
 use posthorn_domain::record::{Record, Stored};
 use posthorn_domain::time::Time;
@@ -18,6 +18,7 @@ use super::batch::message_of;
 use super::item::{Item, Origin};
 use super::outcome::{Verdict, classify};
 use super::request::{Envelope, Template};
+use super::retention::Passing;
 use super::shard::Context;
 use super::subscriber::Items;
 use crate::egress::Target;
@@ -33,6 +34,10 @@ pub(super) enum Done {
     Part { part: u32, page: Result<Page, LogError> },
     /// A load of retries from the store.
     Retries { subscription: SubscriptionId, loaded: Result<Vec<Retry>, StateError> },
+    /// A read of events that are about to go.
+    Passing { passing: Box<Passing>, page: Result<Page, LogError> },
+    /// The deletion of what waited of a cancelled replay.
+    ReplayCleared { subscription: SubscriptionId, replay: ReplayId },
     /// A checkpoint.
     Committed(Result<(), StateError>),
     /// Something that answered for itself.

@@ -40,6 +40,11 @@ section!(
         max_batch_bytes: Size = Size::from_mib(8),
         /// How often delivery positions are written; a crash repeats at most that much. Default `100ms`.
         checkpoint_interval: Dur = Dur::from_millis(100),
+        /// Replays of one subscription that run at the same time; more are refused with 429. Default 4.
+        max_replays: usize = 4,
+        /// Events that a lane loses to retention at once and that become dead letters of their own; of more one dead letter tells.
+        /// Default 1000.
+        max_retention_letters: usize = 1000,
         /// Name servers, `IP` or `IP:port`. Default: those of the system.
         #[schemars(with = "Vec<String>")]
         dns_servers: Vec<DnsServer> = Vec::new(),

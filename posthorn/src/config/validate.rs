@@ -76,6 +76,8 @@ impl Check<'_> {
             ("delivery.max_connections_per_endpoint", raw.delivery.max_connections_per_endpoint, 100_000),
             ("delivery.max_in_flight_per_subscription", raw.delivery.max_in_flight_per_subscription, 100_000),
             ("delivery.max_batch_events", raw.delivery.max_batch_events, 1000),
+            ("delivery.max_replays", raw.delivery.max_replays, 1000),
+            ("delivery.max_retention_letters", raw.delivery.max_retention_letters, 10_000),
             ("delivery.max_lane_events", raw.delivery.max_lane_events, 1_000_000),
             ("readers.max_readers", raw.readers.max_readers, 1_000_000),
             ("readers.max_members", raw.readers.max_members, 10_000),

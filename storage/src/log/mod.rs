@@ -20,7 +20,7 @@ use posthorn_domain::record::{Record, RouteHint, Stored};
 use posthorn_domain::time::Time;
 
 pub use relay::relay;
-pub use types::{Appending, Bounds, Damage, Gap, GapReason, Health, LogError, Page, TopicSettings};
+pub use types::{Appending, Bounds, Damage, Expired, Gap, GapReason, Health, LogError, Page, TopicSettings};
 pub use wanted::{Condition, SUMMED_UP, Text, Wanted};
 
 /// All topics' logs.

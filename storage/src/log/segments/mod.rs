@@ -33,7 +33,7 @@ use self::meta::Meta;
 use self::partition::{Partition, TopicInfo};
 use self::shared::{Shared, io_error};
 use self::topic::SegmentTopic;
-use super::{Health, Log, LogError, TailSink, TopicLog, TopicSettings};
+use super::{Expired, Health, Log, LogError, TailSink, TopicLog, TopicSettings};
 
 pub use self::recover::{Cut, Recovery};
 pub use self::shared::{Config, METRIC_DAMAGE, OnDamage};
@@ -80,10 +80,23 @@ impl SegmentLog {
         Ok((Self { dir: dir.into(), shared, topics: RwLock::new(topics), opening: Mutex::new(()), flushers, _lock: lock }, report))
     }
 
-    /// Deletes what retention allows; to be called from time to time. Blocks.
-    pub fn enforce_retention(&self, now: Time) {
+    /// What retention allows to delete, in the order in which it is to be deleted; to be asked from time to time. Blocks.
+    pub fn expired(&self, now: Time) -> Vec<Expired> {
         let topics: Vec<_> = self.topics.read().values().cloned().collect();
-        topics.iter().for_each(|topic| topic.retain(now));
+        topics.iter().flat_map(|topic| topic.expired(now)).collect()
+    }
+
+    /// Deletes what [`SegmentLog::expired`] named; what stood before it in its partition must be gone. Whether it is gone now. Blocks.
+    pub fn delete(&self, expired: &Expired) -> bool {
+        let topic = self.topics.read().get(&expired.topic).cloned();
+        topic.filter(|topic| topic.info.incarnation == expired.incarnation).is_some_and(|topic| topic.delete(expired))
+    }
+
+    /// Deletes all that retention allows, whoever still needs it. Blocks.
+    pub fn enforce_retention(&self, now: Time) {
+        for expired in self.expired(now) {
+            self.delete(&expired);
+        }
     }
 
     fn make(&self, name: &TopicName, settings: TopicSettings) -> Result<Arc<SegmentTopic>, LogError> {

@@ -1,5 +1,6 @@
 //! One topic's partitions, as the rest of the data plane sees them; and its retention.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -11,9 +12,9 @@ use posthorn_domain::record::{Record, RouteHint};
 use posthorn_domain::time::Time;
 
 use super::partition::{Batch, Partition, TopicInfo};
-use super::segment;
+use super::segment::{self, Segment};
 use super::shared::Shared;
-use crate::log::{Appending, Bounds, LogError, Page, TopicLog, TopicSettings, Wanted};
+use crate::log::{Appending, Bounds, Expired, LogError, Page, TopicLog, TopicSettings, Wanted};
 
 pub(super) struct SegmentTopic {
     pub(super) shared: Arc<Shared>,
@@ -98,30 +99,46 @@ impl SegmentTopic {
         }
     }
 
-    /// Deletes what age and bytes allow, whole closed segments only, the oldest of all partitions first.
-    pub(super) fn retain(&self, now: Time) {
+    /// What age and bytes allow to delete: whole closed segments only, the oldest of all partitions first.
+    pub(super) fn expired(&self, now: Time) -> Vec<Expired> {
         let settings = self.settings();
         let partitions = self.partitions.read().clone();
         if settings.retention_age.is_some() {
             partitions.iter().for_each(|partition| partition.roll_old());
         }
         let mut held: u64 = partitions.iter().map(|partition| partition.held()).sum();
+        let mut closed: Vec<_> = partitions.iter().map(|partition| (partition.number, partition.closed())).collect();
+        let mut expired = Vec::new();
         loop {
-            let oldest = partitions.iter().filter_map(|partition| Some((partition.oldest()?, partition))).min_by_key(|(oldest, _)| *oldest);
-            let Some((last, partition)) = oldest else { break };
-            let aged = settings.retention_age.is_some_and(|age| last.after(age.std()) <= now);
+            let oldest = closed.iter_mut().filter(|(_, closed)| !closed.is_empty()).min_by_key(|(_, closed)| closed[0].last());
+            let Some((partition, segments)) = oldest else { break };
+            let aged = settings.retention_age.is_some_and(|age| segments[0].last().after(age.std()) <= now);
             let over = settings.retention_bytes.is_some_and(|bytes| held > bytes.bytes());
-            if !aged && !over {
-                break;
-            }
-            match partition.drop_first() {
-                Ok(bytes) => held = held.saturating_sub(bytes),
-                Err(error) => {
-                    tracing::warn!(topic = %self.info.name, partition = partition.number, %error, "a segment could not be deleted");
-                    break;
-                }
-            }
+            let Some(segment) = segments.pop_front().filter(|_| aged || over) else { break };
+            held = held.saturating_sub(segment.len());
+            expired.push(Expired {
+                topic: self.info.name.clone(),
+                incarnation: self.info.incarnation,
+                partition: *partition,
+                offsets: segment.base..segment.end(),
+                bytes: segment.len(),
+                last: segment.last(),
+            });
         }
+        expired
+    }
+
+    /// Deletes a segment if it is still the oldest of its partition, and closed.
+    pub(super) fn delete(&self, expired: &Expired) -> bool {
+        let Ok(partition) = self.partition(expired.partition) else { return false };
+        if partition.closed().front().is_none_or(|first| first.base != expired.offsets.start) {
+            return false;
+        }
+        if let Err(error) = partition.drop_first() {
+            tracing::warn!(topic = %self.info.name, partition = partition.number, %error, "a segment could not be deleted");
+            return false;
+        }
+        true
     }
 }
 
@@ -142,10 +159,10 @@ impl Partition {
         self.segments.read().iter().map(|segment| segment.len()).sum()
     }
 
-    /// When the last record of the oldest closed segment was accepted.
-    fn oldest(&self) -> Option<Time> {
+    /// All segments but the one that is written to.
+    fn closed(&self) -> VecDeque<Arc<Segment>> {
         let segments = self.segments.read();
-        segments.first().filter(|_| segments.len() > 1).map(|segment| segment.last())
+        segments.iter().take(segments.len().saturating_sub(1)).cloned().collect()
     }
 
     fn drop_first(&self) -> std::io::Result<u64> {
