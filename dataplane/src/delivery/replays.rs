@@ -11,6 +11,7 @@ use posthorn_storage::state::{Replay, RetryId};
 use tokio::sync::oneshot;
 
 use super::ask::Range;
+use super::batch::offset_of;
 use super::item::{Item, Origin};
 use super::lane::{Lane, LaneKey, Mode};
 use super::rate::Rate;
@@ -61,7 +62,7 @@ impl Replays {
         if self.in_flight >= limit.saturating_sub((limit / 4).max(1)).max(1) {
             return false;
         }
-        match self.runs.get_mut(&replay).map_or(Ok(()), |run| run.rate.take(now, 0)) {
+        match self.runs.get_mut(&replay).map_or(Ok(()), |run| run.rate.fits(now, 1)) {
             Ok(()) => true,
             Err(at) => {
                 self.due = Some(self.due.map_or(at, |due| due.min(at)));
@@ -74,10 +75,8 @@ impl Replays {
     pub(super) fn started(&mut self, items: &[Item], now: Time) {
         let Some(first) = items.first().filter(|item| item.replay) else { return };
         self.in_flight += 1;
-        if let (Origin::Lane(..), Some(run)) = (&first.origin, first.of_replay().and_then(|replay| self.runs.get_mut(&replay)))
-            && run.rate.take(now, u32::try_from(items.len()).unwrap_or(u32::MAX)).is_err()
-        {
-            tracing::debug!("the rate limiter of a replay had no room");
+        if let (Origin::Lane(..), Some(run)) = (&first.origin, first.of_replay().and_then(|replay| self.runs.get_mut(&replay))) {
+            run.rate.take(now, items.len());
         }
     }
 
@@ -191,7 +190,7 @@ impl Shard {
             subscriber.retries.values().filter(|retry| retry.replay == Some(replay)).map(posthorn_storage::state::Retry::id).collect();
         for retry in retries {
             if let Some(gone) = subscriber.retries.remove(&retry) {
-                subscriber.unblock(gone.key_hash);
+                subscriber.keys.free(gone.key_hash, offset_of(&gone));
             }
             self.outbox.delete_retry(retry);
             self.deleted[0].insert(retry);
@@ -359,7 +358,7 @@ mod tests {
         replays.in_flight = 0;
         assert!(replays.admit(lane(Some(1)), now, 16));
         let run = replays.runs.get_mut(&ReplayId::from_bytes([1; 16])).unwrap();
-        run.rate.take(now, 1).unwrap();
+        run.rate.take(now, 1);
         assert!(!replays.admit(lane(Some(1)), now, 16));
         assert_eq!((replays.take_due(), replays.take_due()), (Some(Time::from_millis(1_002_000)), None));
     }
