@@ -1,8 +1,8 @@
 //! Collects changes that are written together.
 
-use posthorn_domain::ids::DeadLetterId;
+use posthorn_domain::ids::{DeadLetterId, SubscriptionId};
 
-use super::{Base, DeadLetter, LaneState, ReaderCursor, ReaderRow, Retry, RetryId, Start};
+use super::{Base, DeadLetter, Health, LaneState, ReaderCursor, ReaderRow, Retry, RetryId, Start};
 
 /// Changes that are all written or not at all. For one row the last change counts.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +28,8 @@ pub enum Op {
     DeleteReader(String),
     PutCursor(ReaderCursor),
     DeleteCursor(ReaderCursor),
+    PutHealth(Health),
+    DeleteHealth(SubscriptionId),
 }
 
 impl Batch {
@@ -124,6 +126,16 @@ impl Batch {
     /// Deletes the cursor with the same key.
     pub fn delete_cursor(&mut self, cursor: ReaderCursor) -> &mut Self {
         self.push(Op::DeleteCursor(cursor))
+    }
+
+    /// Writes the health of a subscription's endpoint.
+    pub fn put_health(&mut self, health: Health) -> &mut Self {
+        self.push(Op::PutHealth(health))
+    }
+
+    /// Deletes it.
+    pub fn delete_health(&mut self, subscription: SubscriptionId) -> &mut Self {
+        self.push(Op::DeleteHealth(subscription))
     }
 
     fn push(&mut self, op: Op) -> &mut Self {

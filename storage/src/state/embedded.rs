@@ -160,6 +160,8 @@ impl Embedded {
                 Op::DeleteReader(name) => (Readers, keys::reader(&name), None),
                 Op::PutCursor(cursor) => (Readers, keys::cursor(&cursor), Some(values::integers(&[cursor.next]))),
                 Op::DeleteCursor(cursor) => (Readers, keys::cursor(&cursor), None),
+                Op::PutHealth(health) => (Positions, keys::health(health.subscription), Some(values::health(&health))),
+                Op::DeleteHealth(subscription) => (Positions, keys::health(subscription), None),
             };
             rows.insert((table, key), value);
         }
@@ -193,6 +195,10 @@ impl State for Embedded {
                 Some(&keys::START) => {
                     let start = integers().and_then(|offsets| keys::read_start(&key, offsets));
                     loaded.starts.extend(self.readable(start, "start", &key));
+                }
+                Some(&keys::HEALTH) => {
+                    let health = keys::read_health(&key).and_then(|id| values::read_health(&value, id));
+                    loaded.health.extend(self.readable(health, "health", &key));
                 }
                 _ => {}
             }
@@ -232,8 +238,9 @@ impl State for Embedded {
     fn remove_subscription(&self, subscription: SubscriptionId) -> Result<u64, StateError> {
         let lanes = self.remove_where(Table::Positions, &keys::of_subscription(keys::LANE, subscription), |_, _| true)?;
         let starts = self.remove_where(Table::Positions, &keys::of_subscription(keys::START, subscription), |_, _| true)?;
+        let health = self.remove_where(Table::Positions, &keys::health(subscription), |_, _| true)?;
         let retries = self.remove_where(Table::Retries, subscription.as_bytes(), |_, _| true)?;
-        Ok(lanes + starts + retries)
+        Ok(lanes + starts + health + retries)
     }
 
     fn remove_topic(&self, topic: &TopicName) -> Result<u64, StateError> {

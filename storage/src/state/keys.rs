@@ -4,6 +4,7 @@
 //! positions:     'b' topic length u8 · topic · incarnation u64 · partition u32 · shards u16 · shard u16
 //!                'l' subscription 16 · replay 16 (zero: none) · incarnation u64 · partition u32 · topic
 //!                's' subscription 16 · incarnation u64 · topic
+//!                'h' subscription 16
 //!                'v'                                                  the format version
 //! retries:       subscription 16 · due u64 · delivery 16 · flags u8
 //! dead letters:  'd' id 16;  's' subscription 16 · id 16              the second is the index
@@ -20,6 +21,7 @@ pub(super) const FORMAT: &[u8] = b"v";
 pub(super) const BASE: u8 = b'b';
 pub(super) const LANE: u8 = b'l';
 pub(super) const START: u8 = b's';
+pub(super) const HEALTH: u8 = b'h';
 pub(super) const LETTER: u8 = b'd';
 pub(super) const LETTER_OF: u8 = b's';
 pub(super) const READER: u8 = b'd';
@@ -82,6 +84,15 @@ pub(super) fn read_start(key: &[u8], offsets: Vec<u64>) -> Option<Start> {
     let subscription = SubscriptionId::from_bytes(key.array()?);
     let incarnation = u64::from_be_bytes(key.array()?);
     Some(Start { subscription, topic: key.name(key.0.len())?, incarnation, offsets })
+}
+
+pub(super) fn health(subscription: SubscriptionId) -> Vec<u8> {
+    of_subscription(HEALTH, subscription)
+}
+
+/// Whose health it is.
+pub(super) fn read_health(key: &[u8]) -> Option<SubscriptionId> {
+    Some(SubscriptionId::from_bytes(key.strip_prefix(&[HEALTH])?.try_into().ok()?))
 }
 
 pub(super) fn retry(id: &RetryId) -> Vec<u8> {

@@ -21,7 +21,7 @@ use posthorn_domain::reason::Reason;
 use posthorn_domain::time::Time;
 
 pub use batch::{Batch, Op};
-pub use rows::{Base, DeadLetter, LaneState, ReaderCursor, ReaderRow, Retry, RetryId, RetrySource, Start};
+pub use rows::{Base, DeadLetter, Health, LaneState, ReaderCursor, ReaderRow, Retry, RetryId, RetrySource, Start};
 
 /// A page looks at no more rows than this; a filter that matches little gives short pages with a `next`.
 pub const PAGE_SCAN: usize = 10_000;
@@ -43,7 +43,7 @@ pub trait State: Send + Sync {
     fn retry_subscriptions(&self) -> Result<Vec<SubscriptionId>, StateError> {
         Ok(self.first_due_per_subscription()?.into_iter().map(|(subscription, _)| subscription).collect())
     }
-    /// Removes the subscription's lanes, starts and retries in bounded batches; dead letters stay. Returns the rows removed.
+    /// Removes the subscription's lanes, starts, health and retries in bounded batches; dead letters stay. Returns the rows removed.
     /// Not atomic as a whole; calling again after a crash finishes the work.
     fn remove_subscription(&self, subscription: SubscriptionId) -> Result<u64, StateError>;
     /// All readers and their cursors. Rows that cannot be read are reported and left out.
@@ -73,6 +73,8 @@ pub struct Loaded {
     pub lanes: Vec<LaneState>,
     /// Where subscriptions started.
     pub starts: Vec<Start>,
+    /// Endpoints with which something is wrong.
+    pub health: Vec<Health>,
 }
 
 /// What [`State::readers`] gives.
