@@ -26,6 +26,7 @@ impl Shard {
         !self.outbox.is_empty()
             || !self.dirty_parts.is_empty()
             || !self.dirty_lanes.is_empty()
+            || !self.dirty_health.is_empty()
             || !self.after_commit.is_empty()
             || !self.removed.is_empty()
     }
@@ -43,6 +44,7 @@ impl Shard {
         let mut batch = std::mem::take(&mut self.outbox);
         self.put_bases(&mut batch);
         self.put_lanes(&mut batch);
+        self.put_health(&mut batch);
         self.deleted.swap(0, 1);
         self.commit.waiters = std::mem::take(&mut self.after_commit);
         self.write(batch);

@@ -21,6 +21,13 @@ impl Rate {
 
     /// When `count` deliveries may go out, at the earliest `now`; they are taken when that is now.
     pub(super) fn take(&mut self, now: Time, count: u32) -> Result<(), Time> {
+        self.ready(now)?;
+        self.spend(now, count);
+        Ok(())
+    }
+
+    /// When a delivery may go out, at the earliest `now`.
+    pub(super) fn ready(&self, now: Time) -> Result<(), Time> {
         let Some(interval) = self.interval else { return Ok(()) };
         let at = now.millis() as f64;
         // The burst is one second's worth, and never less than one delivery.
@@ -30,8 +37,14 @@ impl Rate {
             let wait = Duration::from_secs_f64((start - at - tolerance) / 1000.0);
             return Err(now.after(wait.max(Duration::from_millis(1))));
         }
-        self.arrival = start + interval * f64::from(count);
         Ok(())
+    }
+
+    /// `count` deliveries go out.
+    pub(super) fn spend(&mut self, now: Time, count: u32) {
+        if let Some(interval) = self.interval {
+            self.arrival = self.arrival.max(now.millis() as f64) + interval * f64::from(count);
+        }
     }
 }
 

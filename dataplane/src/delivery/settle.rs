@@ -15,6 +15,7 @@ use posthorn_storage::attempts::{Attempt, DeliveryPrefix, ERROR_MAX, HEAD_MAX, O
 use posthorn_storage::state::{DeadLetter, Retry, RetrySource, StateError};
 
 use super::attempt::{Progress, Step, dice};
+use super::health::Signal;
 use super::item::{Item, Origin};
 use super::lane::{LaneKey, Mode, weight};
 use super::outcome::Verdict;
@@ -39,26 +40,23 @@ impl Shard {
     pub(super) fn on_attempt(&mut self, attempted: Attempted) {
         self.context.metrics.in_flight.decrement(1.0);
         self.context.metrics.attempt_seconds.record(attempted.duration.as_secs_f64());
-        let Attempted { subscription: id, items, was_probe, ending, at, duration } = attempted;
+        let Attempted { subscription: id, items, was_probe, had_token, ending, at, duration } = attempted;
         let now = self.context.clock.now();
+        let well_spent = !matches!(&ending, Ending::Sent { verdict, .. } if *verdict != Verdict::Delivered);
+        if had_token && well_spent {
+            self.purse.keep(id);
+        }
         let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
         subscriber.in_flight -= 1;
         let mut report = Report { at, duration, status: None, head: Bytes::new(), error: String::new() };
         match ending {
-            Ending::Sent { verdict, status, head } => {
+            Ending::Sent { verdict, status, head, took, allowed_rate } => {
                 report.status = status;
                 report.head = head;
                 report.error = error_text(&verdict);
                 subscriber.last_error = (!report.error.is_empty()).then(|| report.error.clone());
-                match &verdict {
-                    Verdict::Retry { endpoint_fault: true, .. } => subscriber.breaker.failed(was_probe, now),
-                    Verdict::Forbidden => subscriber.breaker.failed(was_probe, now),
-                    _ => subscriber.breaker.succeeded(),
-                }
-                if verdict != Verdict::Gone {
-                    tell::endpoint(&self.context, subscriber, &items, &report.error);
-                }
-                let failing_for = subscriber.failing_for(verdict == Verdict::Delivered, now);
+                let signal = Signal { verdict: &verdict, was_probe, took, allowed_rate, error: &report.error };
+                let failing_for = self.judge(id, &signal, &items, now);
                 for item in items {
                     self.after_request(id, item, &verdict, &report, now);
                 }
@@ -67,13 +65,13 @@ impl Shard {
                 }
             }
             Ending::Never(reason, detail) => {
-                subscriber.breaker.released(was_probe);
+                self.release(id, was_probe);
                 for item in items {
                     self.give_up(id, item, reason, &detail, None, now);
                 }
             }
             Ending::Unreadable(detail) => {
-                subscriber.breaker.released(was_probe);
+                self.release(id, was_probe);
                 tracing::error!(subscription = %id, detail, "an event to be retried cannot be read; it waits");
                 for item in items {
                     let due = now.after(UNREADABLE_WAIT);

@@ -19,9 +19,12 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::ask::Ask;
 use super::decided::Decided;
+use super::health;
+use super::item::Origin;
 use super::lane::LaneKey;
 use super::mailbox::Mailbox;
 use super::part::Part;
+use super::purse::Purse;
 use super::signatures::Signatures;
 use super::subscriber::{Hold, Names, Subscriber};
 use super::tables::Restored;
@@ -78,12 +81,14 @@ pub(super) struct Shard {
     pub(super) in_turn: HashSet<SubscriptionId>,
     pub(super) wakes: BTreeSet<(Time, SubscriptionId)>,
     pub(super) tail_bytes: usize,
+    pub(super) purse: Purse,
     /// Who gets records that were read back for lagging lanes.
     pub(super) decided: Decided,
     /// What the next checkpoint writes beside cursors.
     pub(super) outbox: Batch,
     pub(super) dirty_parts: HashSet<u32>,
     pub(super) dirty_lanes: HashSet<(SubscriptionId, LaneKey)>,
+    pub(super) dirty_health: HashSet<SubscriptionId>,
     /// Retries that were deleted and may still be in the store: by the next commit, and by the one under way.
     pub(super) deleted: [HashSet<RetryId>; 2],
     pub(super) commit: Commit,
@@ -111,8 +116,9 @@ pub(super) struct Commit {
 }
 
 impl Shard {
-    pub(super) fn new(context: Context, restored: Restored) -> Self {
+    pub(super) fn new(context: Context, restored: Restored, purse: Purse) -> Self {
         Self {
+            purse,
             restored,
             starting: 0,
             removed: Vec::new(),
@@ -132,6 +138,7 @@ impl Shard {
             outbox: Batch::new(),
             dirty_parts: HashSet::default(),
             dirty_lanes: HashSet::default(),
+            dirty_health: HashSet::default(),
             deleted: [HashSet::default(), HashSet::default()],
             commit: Commit::default(),
             after_commit: Vec::new(),
@@ -201,6 +208,9 @@ impl Shard {
             self.in_turn.remove(&id);
             self.pump(id, now);
         }
+        if !self.is_halted() {
+            self.spend(now);
+        }
         self.checkpoint(now);
     }
 
@@ -212,9 +222,9 @@ impl Shard {
     }
 
     /// Sends what the subscriber may send now, and reads on where its lanes have room.
-    fn pump(&mut self, id: SubscriptionId, now: Time) {
+    pub(super) fn pump(&mut self, id: SubscriptionId, now: Time) {
         let max_in_flight = self.context.config.max_in_flight_per_subscription;
-        let halted = self.draining.is_some() || self.commit.failing;
+        let halted = self.is_halted();
         while let Some(subscriber) = self.subscribers.get_mut(&id).filter(|_| !halted) {
             match subscriber.gate(now, max_in_flight) {
                 Ok(()) => {}
@@ -228,7 +238,9 @@ impl Shard {
                 self.wake(id, at);
                 break;
             }
-            let Some(items) = subscriber.pick(now, &self.names) else { break };
+            // Probes are few already: the breaker paces them.
+            let may_retry = subscriber.breaker.is_open() || !subscriber.is_due(now) || self.purse.ask(id, now);
+            let Some(items) = subscriber.pick(now, &self.names, may_retry) else { break };
             self.launch(id, items, now);
         }
         if let Some(due) =
@@ -249,17 +261,32 @@ impl Shard {
         if subscriber.rate.take(now, count).is_err() {
             tracing::debug!(subscription = %id, "the rate limiter had no room");
         }
+        subscriber.flow.started(now);
         subscriber.in_flight += 1;
         self.context.metrics.in_flight.increment(1.0);
         let (target, template) = subscriber.fittings(&self.context.signatures);
+        let was_probe = subscriber.breaker.started();
+        let is_retry = items.iter().any(|item| matches!(item.origin, Origin::Retry(_)));
+        if !is_retry {
+            self.purse.first_attempt();
+        }
+        if was_probe {
+            health::show(&self.context, subscriber);
+        }
         let outfit = Outfit {
             route: Arc::clone(&subscriber.route),
             target,
             template,
             table: Arc::clone(&self.table),
-            was_probe: subscriber.breaker.started(),
+            was_probe,
+            had_token: is_retry && !was_probe,
         };
         self.work.push(Box::pin(work::attempt(Rc::clone(&self.context), outfit, items)));
+    }
+
+    /// Whether nothing may be sent.
+    fn is_halted(&self) -> bool {
+        self.draining.is_some() || self.commit.failing
     }
 
     /// Asks for a turn of the subscriber at `at`; only the earliest counts.
@@ -279,10 +306,8 @@ impl Shard {
     fn next_wake(&self) -> Option<Time> {
         let first = self.wakes.first().map(|(at, _)| *at);
         let commit = self.commit.at.filter(|_| self.commit.under_way.is_none());
-        match (first, commit) {
-            (Some(first), Some(commit)) => Some(first.min(commit)),
-            (first, commit) => first.or(commit),
-        }
+        let tokens = self.purse.wake().filter(|_| !self.is_halted());
+        [first, commit, tokens].into_iter().flatten().min()
     }
 
     fn sleep_until(&self, wake: Option<Time>) -> impl Future<Output = ()> + use<> {

@@ -18,6 +18,7 @@ use posthorn_storage::state::{Retry, RetryId, RetrySource};
 use smallvec::SmallVec;
 
 use super::breaker::{Breaker, Gate};
+use super::flow::Flow;
 use super::item::{Item, Origin, key_hash};
 use super::lane::{Lane, LaneKey};
 use super::rate::Rate;
@@ -49,6 +50,7 @@ pub(super) struct Subscriber {
     pub(super) ready: VecDeque<LaneKey>,
     pub(super) in_flight: u32,
     pub(super) breaker: Breaker,
+    pub(super) flow: Flow,
     pub(super) rate: Rate,
     pub(super) retries: BTreeMap<RetryId, Retry>,
     /// Whether the store has retries that are not in memory.
@@ -64,6 +66,10 @@ pub(super) struct Subscriber {
     pub(super) failing_since: Option<Time>,
     /// Whether it was told that the endpoint is down.
     pub(super) told_down: bool,
+    /// What the store has of [`Subscriber::to_keep`].
+    pub(super) kept: (Option<Time>, bool),
+    /// The state of the breaker that the metrics show.
+    pub(super) shown: Option<&'static str>,
     pub(super) last_error: Option<String>,
     /// The earliest wake-up that was asked for.
     pub(super) wake: Option<Time>,
@@ -96,6 +102,7 @@ impl Subscriber {
             ready: VecDeque::new(),
             in_flight: 0,
             breaker: Breaker::default(),
+            flow: Flow::default(),
             rate,
             retries: BTreeMap::new(),
             spilled: false,
@@ -105,6 +112,8 @@ impl Subscriber {
             gone: false,
             failing_since: None,
             told_down: false,
+            kept: (None, false),
+            shown: None,
             last_error: None,
             wake: None,
         }
@@ -115,6 +124,9 @@ impl Subscriber {
         self.rate.set(route.subscription.spec.limits.rate);
         self.gone = false;
         self.failing_since = None;
+        // Perhaps another endpoint, of which nothing is known yet.
+        self.flow.forget();
+        self.breaker.hurry();
         self.route = route;
         self.fittings = None;
     }
@@ -147,20 +159,22 @@ impl Subscriber {
 
     /// Whether a request may go out at `now`.
     pub(super) fn gate(&self, now: Time, max_in_flight: u32) -> Result<(), Hold> {
-        let limit = self.route.subscription.spec.limits.in_flight.min(max_in_flight);
-        if !self.is_live() || self.in_flight >= limit {
+        let most = self.most_in_flight(max_in_flight);
+        if !self.is_live() || self.in_flight >= most {
             return Err(Hold::Open);
         }
+        self.flow.ready(now).map_err(Hold::Until)?;
         match self.breaker.gate(now) {
+            Gate::Open if self.in_flight >= self.flow.limit(most) => Err(Hold::Open),
             Gate::Open | Gate::Probe => Ok(()),
             Gate::Wait(until) => Err(Hold::Until(until)),
             Gate::Probing => Err(Hold::Open),
         }
     }
 
-    /// The next request: a retry that is due, else the next events of the lanes in turn.
-    pub(super) fn pick(&mut self, now: Time, names: &Names) -> Option<Items> {
-        if let Some(item) = self.due(now) {
+    /// The next request: a retry that is due, if it `may_retry`, else the next events of the lanes in turn.
+    pub(super) fn pick(&mut self, now: Time, names: &Names, may_retry: bool) -> Option<Items> {
+        if may_retry && let Some(item) = self.due(now) {
             return Some(SmallVec::from_buf([item]));
         }
         if self.is_ordered() && self.busy.len() >= MAX_BUSY_KEYS {
@@ -182,6 +196,11 @@ impl Subscriber {
     /// When the next retry is due.
     pub(super) fn next_due(&self) -> Option<Time> {
         self.retries.keys().next().map(|id| id.due)
+    }
+
+    /// Whether a retry is due.
+    pub(super) fn is_due(&self, now: Time) -> bool {
+        self.next_due().is_some_and(|due| due <= now)
     }
 
     fn due(&mut self, now: Time) -> Option<Item> {
