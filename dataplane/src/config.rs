@@ -134,8 +134,68 @@ pub struct Delivery {
     pub dead_letter_max_age: Duration,
     /// A subscription is disabled when all its attempts have failed for so long.
     pub disable_after: Duration,
+    /// When an endpoint is only probed.
+    pub breaker: Breaker,
+    /// How many retries that fail there may be.
+    pub retry_budget: RetryBudget,
+    /// Whether an endpoint that is overloaded gets fewer requests at the same time.
+    pub adaptive_concurrency: bool,
+    /// The longest that an endpoint's `Retry-After` stops all that goes to it; an event of its own may wait longer.
+    pub max_endpoint_hold: Duration,
     /// At most one operational event of the same kind, subject and reason in this time.
     pub operations_interval: Duration,
+}
+
+/// When an endpoint is only probed.
+#[derive(Clone, Copy, Debug)]
+pub struct Breaker {
+    /// After so many endpoint faults in a row.
+    pub failures_in_a_row: u32,
+    /// Over how long the shares below are taken.
+    pub window: Duration,
+    /// Requests in the window below which no share counts.
+    pub min_requests: u32,
+    /// Share of endpoint faults, 0 to 1; without one they only count in a row.
+    pub failure_share: Option<f64>,
+    /// Share of slow requests, 0 to 1; without one slow is good enough.
+    pub slow_share: Option<f64>,
+    /// What is slow; without one, what takes four fifths of the attempt's time-out.
+    pub slow_call: Option<Duration>,
+}
+
+impl Breaker {
+    /// What is slow, of an attempt with this time-out.
+    pub fn slow_after(&self, timeout: Duration) -> Duration {
+        self.slow_call.unwrap_or(timeout * 4 / 5)
+    }
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Self {
+            failures_in_a_row: 10,
+            window: Duration::from_secs(30),
+            min_requests: 20,
+            failure_share: Some(0.5),
+            slow_share: Some(0.8),
+            slow_call: None,
+        }
+    }
+}
+
+/// How many retries that fail a node makes.
+#[derive(Clone, Copy, Debug)]
+pub struct RetryBudget {
+    /// As a share of first attempts, 0 to 1.
+    pub share: f64,
+    /// And so many a second, whatever else it does.
+    pub per_second: f64,
+}
+
+impl Default for RetryBudget {
+    fn default() -> Self {
+        Self { share: 0.2, per_second: 100.0 }
+    }
 }
 
 /// Readers that the node keeps the place of.

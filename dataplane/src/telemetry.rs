@@ -77,6 +77,24 @@ handles! {
         batches_halved: Counter = counter!("posthorn_batches_halved_total");
         /// Endpoints that are only probed.
         breakers_open: Gauge = gauge!("posthorn_breakers_open");
+        /// Subscriptions whose endpoint is sent to.
+        breaker_closed: Gauge = gauge!("posthorn_subscriptions", "breaker" => "closed");
+        /// Subscriptions whose endpoint is waited for.
+        breaker_open: Gauge = gauge!("posthorn_subscriptions", "breaker" => "open");
+        /// Subscriptions whose endpoint is being probed.
+        breaker_half_open: Gauge = gauge!("posthorn_subscriptions", "breaker" => "half_open");
+        /// Breakers that opened after faults in a row.
+        opened_in_a_row: Counter = counter!("posthorn_breaker_openings_total", "reason" => "failures_in_a_row");
+        /// Breakers that opened at a share of faults.
+        opened_failure_share: Counter = counter!("posthorn_breaker_openings_total", "reason" => "failure_share");
+        /// Breakers that opened at a share of slow answers.
+        opened_latency: Counter = counter!("posthorn_breaker_openings_total", "reason" => "latency");
+        /// Times that an endpoint's `Retry-After` stopped all that goes to it.
+        holds: Counter = counter!("posthorn_endpoint_holds_total");
+        /// Times that the due retries of a subscription had to wait for the retry budget.
+        retries_held: Counter = counter!("posthorn_retries_held_total");
+        /// Subscriptions whose due retries wait for it.
+        retries_in_line: Gauge = gauge!("posthorn_retry_budget_waiting");
         /// Damaged ranges of the log that a lane met.
         log_gaps: Counter = counter!("posthorn_lane_log_gaps_total");
         /// Checkpoints written.

@@ -151,6 +151,34 @@ async fn what_has_failed_for_five_days_is_disabled_and_not_a_moment_earlier() {
         .await;
 }
 
+#[tokio::test]
+async fn five_days_of_failure_are_counted_over_a_restart() {
+    let local = LocalSet::new();
+    local
+        .run_until(async {
+            let (dir, hands, mut receiver) = (tempfile::tempdir().unwrap(), Hands::default(), Receiver::start().await);
+            let engine = Engine::start(dir.path(), &hands, receiver.address).await;
+            let five_days = u64::try_from(FIVE_DAYS.as_millis()).unwrap();
+            engine.append("first", None).await;
+            receiver.next().await;
+            engine.waits(1).await;
+            engine.stop().await;
+            hands.set(START + five_days - 3_600_000);
+            let mut engine = Engine::start(dir.path(), &hands, receiver.address).await;
+            receiver.next().await;
+            assert_eq!(engine.letter().await.reason, Reason::MaxAge);
+            assert_eq!(engine.state().await.failing_since, Some(Time::from_millis(START)));
+            assert!(engine.gone.try_recv().is_err(), "it is too early");
+            hands.set(START + five_days);
+            engine.append("second", None).await;
+            receiver.next().await;
+            let report = tokio::time::timeout(AMPLE, engine.gone.recv()).await.unwrap();
+            assert_eq!(report, Some((SUBSCRIPTION.parse().unwrap(), "disable_after")));
+            engine.stop().await;
+        })
+        .await;
+}
+
 /// The clock's hands.
 #[derive(Clone)]
 struct Hands(Arc<AtomicU64>);
@@ -357,6 +385,10 @@ fn limits() -> config::Delivery {
         dead_letter_max_age: Duration::from_secs(365 * 86_400),
         disable_after: FIVE_DAYS,
         operations_interval: Duration::from_secs(10),
+        breaker: config::Breaker::default(),
+        retry_budget: config::RetryBudget::default(),
+        adaptive_concurrency: true,
+        max_endpoint_hold: Duration::from_secs(3600),
     }
 }
 

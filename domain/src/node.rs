@@ -381,4 +381,33 @@ pub struct SubscriptionState {
     pub breaker: String,
     /// The last failure, in one of a few stable words.
     pub last_error: Option<String>,
+    /// Why the breaker is open: failures_in_a_row, failure_share or latency.
+    #[serde(default)]
+    pub breaker_reason: Option<String>,
+    /// Since when it is open.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub breaker_since: Option<Time>,
+    /// When the endpoint is probed next, while the breaker is open and no probe is under way.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub next_probe_at: Option<Time>,
+    /// Requests that may be on their way at the same time just now; fewer than `limits.in_flight` after an outage and while the
+    /// endpoint is overloaded.
+    #[serde(default)]
+    pub concurrency: u64,
+    /// Nothing is sent before: the endpoint said `Retry-After`.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub held_until: Option<Time>,
+    /// Requests a minute that the endpoint allows, as it said by `WebHook-Allowed-Rate`.
+    #[serde(default)]
+    pub allowed_rate: Option<u64>,
+    /// Whether retries that are due wait for the node's retry budget.
+    #[serde(default)]
+    pub retries_held: bool,
+    /// Since when all attempts have failed; counts towards `delivery.disable_after`.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub failing_since: Option<Time>,
 }

@@ -12,6 +12,7 @@ mod crash;
 mod damage;
 mod deliveries;
 mod egress;
+mod endpoint_health;
 mod endpoints;
 mod explain;
 mod filtered;

@@ -82,21 +82,6 @@ impl Shard {
         }
     }
 
-    fn state_of(&self, id: SubscriptionId) -> Option<SubscriptionState> {
-        let subscriber = self.subscribers.get(&id)?;
-        let lag = subscriber.lanes.iter().filter(|(key, _)| key.replay.is_none()).filter_map(|(key, lane)| {
-            let part = self.parts.get(&key.part)?;
-            Some(part.topic.log.bounds(part.partition).end.saturating_sub(lane.cursor(part.fed)))
-        });
-        Some(SubscriptionState {
-            in_flight: u64::from(subscriber.in_flight),
-            waiting: subscriber.retries.len() as u64,
-            lag: lag.sum(),
-            breaker: subscriber.breaker.name().into(),
-            last_error: subscriber.last_error.clone(),
-        })
-    }
-
     fn retry_letter(&mut self, id: SubscriptionId, letter: &Letter) {
         let now = self.context.clock.now();
         let Some(subscriber) = self.subscribers.get_mut(&id) else { return };

@@ -41,6 +41,13 @@ pub(super) enum Picked {
     Nothing,
 }
 
+impl Picked {
+    /// Whether something is tried again.
+    pub(super) fn is_retry(&self) -> bool {
+        matches!(self, Self::Items(items) if items.iter().any(|item| matches!(item.origin, Origin::Retry(_))))
+    }
+}
+
 /// What waits in lanes that take turns.
 struct Waiting {
     events: usize,
@@ -50,10 +57,10 @@ struct Waiting {
 }
 
 impl Subscriber {
-    /// The next request: retries that are due, else the next events of the lanes in turn.
-    pub(super) fn pick(&mut self, now: Time, names: &Names, config: &config::Delivery) -> Picked {
+    /// The next request: retries that are due, if it `may_retry`, else the next events of the lanes in turn.
+    pub(super) fn pick(&mut self, now: Time, names: &Names, config: &config::Delivery, may_retry: bool) -> Picked {
         let fill = self.fill(now, config);
-        let again = self.due(now, fill);
+        let again = if may_retry { self.due(now, fill) } else { Picked::Nothing };
         if !matches!(again, Picked::Nothing) {
             return again;
         }

@@ -27,6 +27,7 @@ impl Shard {
             || !self.dirty_parts.is_empty()
             || !self.dirty_lanes.is_empty()
             || !self.dirty_replays.is_empty()
+            || !self.dirty_health.is_empty()
             || !self.after_commit.is_empty()
             || !self.removed.is_empty()
     }
@@ -49,6 +50,7 @@ impl Shard {
         for id in &self.commit.gone {
             batch.put_gone(*id);
         }
+        self.put_health(&mut batch);
         self.deleted.swap(0, 1);
         self.commit.waiters = std::mem::take(&mut self.after_commit);
         self.write(batch);

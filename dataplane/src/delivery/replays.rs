@@ -81,8 +81,8 @@ impl Replays {
     }
 
     /// It ended.
-    pub(super) fn ended(&mut self, items: &[Item]) {
-        if items.first().is_some_and(|item| item.replay) {
+    pub(super) fn ended(&mut self, first: Option<&Item>) {
+        if first.is_some_and(|item| item.replay) {
             self.in_flight = self.in_flight.saturating_sub(1);
         }
     }

@@ -17,7 +17,9 @@ use tokio::sync::{mpsc, oneshot};
 use super::ask::{Ask, Letter, Range};
 use super::mailbox::Mailbox;
 use super::pull::{Moves, Pull};
+use super::purse::Purse;
 use super::retention::Place;
+use super::retry_budget::Budget;
 use super::shard::{Command, Context, Shard};
 use super::signatures::Signatures;
 use super::tables::Restored;
@@ -66,6 +68,7 @@ pub struct Service {
     setup: Arc<Setup>,
     shard: u16,
     restored: Restored,
+    budget: Arc<Budget>,
     mailbox: Arc<Mailbox>,
     commands: mpsc::Receiver<Command>,
 }
@@ -107,6 +110,7 @@ impl Setup {
         }
         let waiting = self.state.retry_subscriptions()?;
         let setup = Arc::new(self);
+        let budget = Arc::new(Budget::new(&setup.config.retry_budget, setup.clock.now()));
         let (mut services, mut mailboxes, mut senders) = (Vec::new(), Vec::new(), Vec::new());
         for shard in 0..setup.shards {
             let mailbox = Arc::new(Mailbox::new(MAILBOX_BYTES));
@@ -114,7 +118,7 @@ impl Setup {
             let restored = Restored::of(&loaded, &waiting, shard, setup.shards);
             mailboxes.push(Arc::clone(&mailbox));
             senders.push(sender);
-            services.push(Service { setup: Arc::clone(&setup), shard, restored, mailbox, commands });
+            services.push(Service { setup: Arc::clone(&setup), shard, restored, budget: Arc::clone(&budget), mailbox, commands });
         }
         Ok((services, Handle { mailboxes: mailboxes.into(), commands: senders.into() }))
     }
@@ -123,7 +127,7 @@ impl Setup {
 impl Service {
     /// Runs until it was drained. Must run within a `LocalSet` on a current-thread runtime.
     pub async fn run(self) {
-        let Self { setup, shard, restored, mailbox, commands } = self;
+        let Self { setup, shard, restored, budget, mailbox, commands } = self;
         let config = &setup.config;
         let pool = PoolConfig {
             max_connections_per_endpoint: config.max_connections_per_endpoint,
@@ -149,7 +153,7 @@ impl Service {
             shards: setup.shards,
         };
         drop(setup);
-        Shard::new(context, restored).run(mailbox, commands).await;
+        Shard::new(context, restored, Purse::new(budget)).run(mailbox, commands).await;
     }
 }
 

@@ -12,6 +12,7 @@ use posthorn_storage::attempts::{Attempt, DeliveryPrefix, ERROR_MAX, HEAD_MAX, O
 use posthorn_storage::state::{DeadLetter, Retry, RetrySource, StateError};
 
 use super::attempt::{Progress, Step, dice};
+use super::health::Signal;
 use super::item::{Item, Origin};
 use super::lane::{LaneKey, weight};
 use super::outcome::Verdict;
@@ -37,43 +38,36 @@ impl Shard {
     pub(super) fn on_attempt(&mut self, attempted: Attempted) {
         self.context.metrics.in_flight.decrement(1.0);
         self.context.metrics.attempt_seconds.record(attempted.duration.as_secs_f64());
-        let Attempted { subscription: id, items, lost, rest, was_probe, ending, at, duration } = attempted;
+        let Attempted { subscription: id, items, lost, rest, was_probe, had_token, ending, at, duration } = attempted;
         let now = self.context.clock.now();
+        let well_spent = !matches!(&ending, Ending::Sent { verdict, .. } if *verdict != Verdict::Delivered);
+        if had_token && well_spent {
+            self.purse.keep(id);
+        }
         let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
         subscriber.in_flight -= 1;
-        subscriber.replays.ended(&items);
+        subscriber.replays.ended(items.first().or(rest.first()).or(lost.first().map(|(item, _)| item)));
         subscriber.put_back(rest);
-        if items.len() > 1 && ending.is_too_large() {
-            subscriber.breaker.succeeded();
-            subscriber.send_less(items.len(), now);
-            subscriber.put_back(items);
-            self.context.metrics.batches_halved.increment(1);
-            return self.look_at(id);
-        }
+        let too_large = items.len() > 1 && ending.is_too_large();
         let mut report = Report { at, duration, status: None, head: Bytes::new(), error: String::new() };
         match ending {
-            Ending::Sent { verdict, status, head } => {
+            Ending::Sent { verdict, status, head, took, allowed_rate } => {
                 report.status = status;
                 report.head = head;
                 report.error = error_text(&verdict);
                 subscriber.last_error = (!report.error.is_empty()).then(|| report.error.clone());
-                match &verdict {
-                    Verdict::Retry { endpoint_fault: true, .. } => subscriber.breaker.failed(was_probe, now),
-                    Verdict::Forbidden => subscriber.breaker.failed(was_probe, now),
-                    _ => subscriber.breaker.succeeded(),
-                }
-                if verdict != Verdict::Gone {
-                    tell::endpoint(&self.context, subscriber, &items, &report.error);
-                }
-                let failing_for = subscriber.failing_for(verdict == Verdict::Delivered, now);
-                for item in items {
-                    self.after_request(id, item, &verdict, &report, now);
+                let signal = Signal { verdict: &verdict, was_probe, took, allowed_rate, error: &report.error };
+                let failing_for = self.judge(id, &signal, &items, now);
+                if too_large {
+                    self.halve(id, items, now);
+                } else {
+                    items.into_iter().for_each(|item| self.after_request(id, item, &verdict, &report, now));
                 }
                 if failing_for >= self.context.config.disable_after {
                     self.disable(id, DISABLE_AFTER);
                 }
             }
-            Ending::Unsent => subscriber.breaker.released(was_probe),
+            Ending::Unsent => self.release(id, was_probe),
         }
         for (item, loss) in lost {
             match loss {
@@ -87,6 +81,14 @@ impl Shard {
         }
         self.look_at(id);
         self.checkpoint_soon();
+    }
+
+    /// A batch was too large for its endpoint, which is no attempt: its events go again in smaller ones.
+    fn halve(&mut self, id: SubscriptionId, items: Items, now: Time) {
+        let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
+        subscriber.send_less(items.len(), now);
+        subscriber.put_back(items);
+        self.context.metrics.batches_halved.increment(1);
     }
 
     fn after_request(&mut self, id: SubscriptionId, item: Item, verdict: &Verdict, report: &Report, now: Time) {

@@ -22,10 +22,13 @@ use super::batch::Picked;
 use super::budget::{self, Budget};
 use super::decided::Decided;
 use super::doubts::Doubts;
+use super::health;
+use super::item::Origin;
 use super::lane::LaneKey;
 use super::mailbox::Mailbox;
 use super::pages::Pages;
 use super::part::Part;
+use super::purse::Purse;
 use super::signatures::Signatures;
 use super::subscriber::{Hold, Names, RETRIES_IN_MEMORY, Subscriber};
 use super::tables::Restored;
@@ -91,6 +94,7 @@ pub(super) struct Shard {
     pub(super) pages: Pages,
     /// What the metric says that lanes and pages hold.
     pub(super) told_bytes: usize,
+    pub(super) purse: Purse,
     /// Who gets records that were read back for lagging lanes.
     pub(super) decided: Decided,
     /// What the next checkpoint writes beside cursors.
@@ -98,6 +102,7 @@ pub(super) struct Shard {
     pub(super) dirty_parts: HashSet<u32>,
     pub(super) dirty_lanes: HashSet<(SubscriptionId, LaneKey)>,
     pub(super) dirty_replays: HashSet<(SubscriptionId, ReplayId)>,
+    pub(super) dirty_health: HashSet<SubscriptionId>,
     /// Retries that were deleted and may still be in the store: by the next commit, and by the one under way.
     pub(super) deleted: [HashSet<RetryId>; 2],
     pub(super) commit: Commit,
@@ -129,11 +134,12 @@ pub(super) struct Commit {
 }
 
 impl Shard {
-    pub(super) fn new(context: Context, restored: Restored) -> Self {
+    pub(super) fn new(context: Context, restored: Restored, purse: Purse) -> Self {
         let (for_pages, budget) = budget::parts(context.config.max_tail_bytes, context.shards);
         let memory = context.config.max_lane_events.max(RETRIES_IN_MEMORY);
         let doubts = if restored.clean { Doubts::default() } else { Doubts::after_a_crash(context.clock.now(), memory) };
         Self {
+            purse,
             restored,
             doubts,
             starting: 0,
@@ -160,6 +166,7 @@ impl Shard {
             dirty_parts: HashSet::default(),
             dirty_lanes: HashSet::default(),
             dirty_replays: HashSet::default(),
+            dirty_health: HashSet::default(),
             deleted: [HashSet::default(), HashSet::default()],
             commit: Commit::default(),
             after_commit: Vec::new(),
@@ -238,6 +245,9 @@ impl Shard {
             self.pump(id, now);
         }
         self.be_patient();
+        if !self.is_halted() {
+            self.spend(now);
+        }
         self.checkpoint(now);
         let held = self.budget.used() + self.pages.held();
         self.context.metrics.tail_bytes.increment(held as f64 - std::mem::replace(&mut self.told_bytes, held) as f64);
@@ -257,7 +267,7 @@ impl Shard {
     /// Sends what the subscriber may send now, and reads on where its lanes have room.
     pub(super) fn pump(&mut self, id: SubscriptionId, now: Time) {
         let max_in_flight = self.context.config.max_in_flight_per_subscription;
-        let halted = self.draining.is_some() || self.commit.failing;
+        let halted = self.is_halted();
         while let Some(subscriber) = self.subscribers.get_mut(&id).filter(|_| !halted) {
             match subscriber.gate(now, max_in_flight) {
                 Ok(()) => {}
@@ -267,7 +277,14 @@ impl Shard {
                     break;
                 }
             }
-            match subscriber.pick(now, &self.names, &self.context.config) {
+            // Probes are few already: the breaker paces them.
+            let is_due = !subscriber.breaker.is_open() && subscriber.is_due(now);
+            let has_token = is_due && self.purse.ask(id, now);
+            let picked = subscriber.pick(now, &self.names, &self.context.config, has_token || !is_due);
+            if has_token && !picked.is_retry() {
+                self.purse.keep(id);
+            }
+            match picked {
                 Picked::Items(items) => self.launch(id, items, now),
                 Picked::At(at) => {
                     self.wake(id, at);
@@ -292,20 +309,39 @@ impl Shard {
         let Some(items) = self.drop_expired(id, items, now) else { return };
         let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
         subscriber.rate.take(now, items.len());
+        subscriber.flow.started(now);
         subscriber.in_flight += 1;
         subscriber.replays.started(&items, now);
         self.context.metrics.in_flight.increment(1.0);
-        self.context.metrics.redelivered.increment(self.doubts.count(id, &items));
+        let repeated = self.doubts.count(id, &items);
+        if repeated > 0 {
+            self.context.metrics.redelivered.increment(repeated);
+        }
         let (target, template) = subscriber.fittings(&self.context.signatures);
+        let max_bytes = subscriber.fill(now, &self.context.config).bytes;
+        let was_probe = subscriber.breaker.started();
+        let is_retry = items.iter().any(|item| matches!(item.origin, Origin::Retry(_)));
+        if !is_retry {
+            self.purse.first_attempt();
+        }
+        if was_probe {
+            health::show(&self.context, subscriber);
+        }
         let outfit = Outfit {
             route: Arc::clone(&subscriber.route),
             target,
             template,
             table: Arc::clone(&self.table),
-            was_probe: subscriber.breaker.started(),
-            max_bytes: subscriber.fill(now, &self.context.config).bytes,
+            was_probe,
+            had_token: is_retry && !was_probe,
+            max_bytes,
         };
         self.work.push(Box::pin(work::attempt(Rc::clone(&self.context), outfit, items)));
+    }
+
+    /// Whether nothing may be sent.
+    fn is_halted(&self) -> bool {
+        self.draining.is_some() || self.commit.failing
     }
 
     /// Asks for a turn of the subscriber at `at`; only the earliest counts.
@@ -325,10 +361,8 @@ impl Shard {
     fn next_wake(&self) -> Option<Time> {
         let first = self.wakes.first().map(|(at, _)| *at);
         let commit = self.commit.at.filter(|_| self.commit.under_way.is_none());
-        match (first, commit) {
-            (Some(first), Some(commit)) => Some(first.min(commit)),
-            (first, commit) => first.or(commit),
-        }
+        let tokens = self.purse.wake().filter(|_| !self.is_halted());
+        [first, commit, tokens].into_iter().flatten().min()
     }
 
     fn sleep_until(&self, wake: Option<Time>) -> impl Future<Output = ()> + use<> {

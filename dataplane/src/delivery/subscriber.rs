@@ -20,6 +20,7 @@ use smallvec::SmallVec;
 use super::batch::offset_of;
 use super::breaker::{Breaker, Gate};
 use super::budget::Budget;
+use super::flow::Flow;
 use super::item::{Item, Origin};
 use super::keys::Keys;
 use super::lane::{Lane, LaneKey};
@@ -46,6 +47,7 @@ pub(super) struct Subscriber {
     pub(super) ready: VecDeque<LaneKey>,
     pub(super) in_flight: u32,
     pub(super) breaker: Breaker,
+    pub(super) flow: Flow,
     pub(super) rate: Rate,
     pub(super) retries: BTreeMap<RetryId, Retry>,
     pub(super) replays: Replays,
@@ -69,6 +71,10 @@ pub(super) struct Subscriber {
     pub(super) failing_since: Option<Time>,
     /// Whether it was told that the endpoint is down.
     pub(super) told_down: bool,
+    /// What the store has of [`Subscriber::to_keep`].
+    pub(super) kept: (Option<Time>, bool),
+    /// The state of the breaker that the metrics show.
+    pub(super) shown: Option<&'static str>,
     pub(super) last_error: Option<String>,
     /// The earliest wake-up that was asked for.
     pub(super) wake: Option<Time>,
@@ -101,6 +107,7 @@ impl Subscriber {
             ready: VecDeque::new(),
             in_flight: 0,
             breaker: Breaker::default(),
+            flow: Flow::default(),
             rate,
             retries: BTreeMap::new(),
             replays: Replays::default(),
@@ -115,6 +122,8 @@ impl Subscriber {
             gone: false,
             failing_since: None,
             told_down: false,
+            kept: (None, false),
+            shown: None,
             last_error: None,
             wake: None,
         }
@@ -125,6 +134,9 @@ impl Subscriber {
         self.rate.set(route.subscription.spec.limits.rate);
         self.gone = false;
         self.failing_since = None;
+        // Perhaps another endpoint, of which nothing is known yet.
+        self.flow.forget();
+        self.breaker.hurry();
         self.route = route;
         self.fittings = None;
         self.smaller = None;
@@ -159,11 +171,13 @@ impl Subscriber {
 
     /// Whether a request may go out at `now`.
     pub(super) fn gate(&self, now: Time, max_in_flight: u32) -> Result<(), Hold> {
-        let limit = self.route.subscription.spec.limits.in_flight.min(max_in_flight);
-        if !self.is_live() || self.in_flight >= limit {
+        let most = self.most_in_flight(max_in_flight);
+        if !self.is_live() || self.in_flight >= most {
             return Err(Hold::Open);
         }
+        self.flow.ready(now).map_err(Hold::Until)?;
         match self.breaker.gate(now) {
+            Gate::Open if self.in_flight >= self.flow.limit(most) => Err(Hold::Open),
             Gate::Open | Gate::Probe => Ok(()),
             Gate::Wait(until) => Err(Hold::Until(until)),
             Gate::Probing => Err(Hold::Open),
@@ -178,6 +192,11 @@ impl Subscriber {
     /// Whether it is behind on some partition, and so has to stand back for those that are not.
     pub(super) fn is_behind(&self) -> bool {
         self.lanes.values().any(Lane::is_lagging)
+    }
+
+    /// Whether a retry is due.
+    pub(super) fn is_due(&self, now: Time) -> bool {
+        self.retries.keys().next().is_some_and(|id| id.due <= now)
     }
 
     /// As [`Lane::cut`].

@@ -7,8 +7,9 @@ use posthorn_domain::ids::SubscriptionId;
 use posthorn_domain::names::TopicName;
 use posthorn_domain::resource::Start;
 use posthorn_domain::time::Time;
-use posthorn_storage::state::{Base, LaneState, Loaded, Replay, Start as StartRow};
+use posthorn_storage::state::{Base, Health, LaneState, Loaded, Replay, Start as StartRow};
 
+use super::health;
 use super::lane::{Lane, LaneKey, Mode};
 use super::part::Part;
 use super::replays::Replays;
@@ -32,6 +33,7 @@ pub(super) struct Restored {
     pub(super) clean: bool,
     /// Subscriptions with waiting deliveries.
     waiting: HashSet<SubscriptionId>,
+    health: HashMap<SubscriptionId, Health>,
 }
 
 /// Under this name a [`StartRow`] says that a subscription was given its start.
@@ -51,6 +53,8 @@ impl Restored {
         }
         restored.seen.extend(loaded.starts.iter().map(|start| start.subscription).filter(|id| shard_of(*id, shards) == shard));
         restored.waiting.extend(waiting.iter().filter(|id| shard_of(**id, shards) == shard));
+        let health = loaded.health.iter().filter(|row| shard_of(row.subscription, shards) == shard);
+        restored.health.extend(health.map(|row| (row.subscription, row.clone())));
         restored
     }
 
@@ -172,12 +176,17 @@ impl Shard {
             Some(subscriber) => {
                 tell::disabled(&self.context, &subscriber.route.subscription, &route.subscription);
                 subscriber.change(route);
+                self.note_health(id);
             }
             None => {
                 let mut subscriber = Box::new(Subscriber::new(route));
                 subscriber.spilled = self.restored.waiting.remove(&id);
                 let most = self.context.config.max_in_flight_per_subscription;
                 subscriber.replays = Replays::restored(self.restored.replays.remove(&id).unwrap_or_default(), most);
+                if let Some(health) = self.restored.health.remove(&id) {
+                    subscriber.restore(&health, self.context.clock.now());
+                }
+                health::show(&self.context, &mut subscriber);
                 self.subscribers.insert(id, subscriber);
                 if self.restored.seen.contains(&id) {
                     self.restore_lanes(id);
@@ -311,6 +320,8 @@ impl Shard {
         subscriber.lanes.values_mut().for_each(|lane| lane.clear(&mut self.budget));
         self.dirty_lanes.retain(|(owner, _)| *owner != id);
         self.dirty_replays.retain(|(owner, _)| *owner != id);
+        self.dirty_health.remove(&id);
+        health::hide(&self.context, &subscriber);
         if let Some(at) = subscriber.wake {
             self.wakes.remove(&(at, id));
         }

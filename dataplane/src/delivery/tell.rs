@@ -42,15 +42,15 @@ pub(super) fn retention_passed(context: &Context, id: SubscriptionId, topic: &To
     context.operations.tell(note.with("outcome", outcome).times(count));
 }
 
-/// A request ended; the breaker has heard of it.
-pub(super) fn endpoint(context: &Context, subscriber: &mut Subscriber, items: &[Item], error: &str) {
+/// A request ended, and was `answered` or not; the breaker has heard of it.
+pub(super) fn endpoint(context: &Context, subscriber: &mut Subscriber, items: &[Item], answered: bool, error: &str) {
     let id = subscriber.id();
     let is_open = subscriber.breaker.is_open();
     if is_open && !subscriber.told_down && items.iter().any(|item| item.topic.as_str() != TOPIC) {
         subscriber.told_down = true;
         let note = Note::new(Kind::EndpointDown, id, "").with("subscription", id.to_string());
         context.operations.tell(note.with("error", error));
-    } else if !is_open && std::mem::take(&mut subscriber.told_down) {
+    } else if answered && !is_open && std::mem::take(&mut subscriber.told_down) {
         context.operations.tell(Note::new(Kind::EndpointRecovered, id, "").with("subscription", id.to_string()));
     }
 }

@@ -21,7 +21,7 @@ use super::request::{Envelope, Template};
 use super::retention::Passing;
 use super::shard::Context;
 use super::subscriber::Items;
-use crate::egress::Target;
+use crate::egress::{AllowedRate, Target};
 use crate::route::{SubscriptionRoute, Table};
 
 /// What ended.
@@ -56,6 +56,7 @@ pub(super) struct Attempted {
     /// What it had no room for.
     pub(super) rest: Items,
     pub(super) was_probe: bool,
+    pub(super) had_token: bool,
     pub(super) ending: Ending,
     pub(super) at: Time,
     pub(super) duration: Duration,
@@ -64,7 +65,14 @@ pub(super) struct Attempted {
 /// How an attempt ended.
 pub(super) enum Ending {
     /// There was a request.
-    Sent { verdict: Verdict, status: Option<u16>, head: Bytes },
+    Sent {
+        verdict: Verdict,
+        status: Option<u16>,
+        head: Bytes,
+        /// How long the endpoint took: zero when it was not reached, for ever when it did not answer in time.
+        took: Duration,
+        allowed_rate: Option<AllowedRate>,
+    },
     /// There was none: everything was lost.
     Unsent,
 }
@@ -93,6 +101,8 @@ pub(super) struct Outfit {
     pub(super) was_probe: bool,
     /// Bytes of events that the request may have; one event is always sent.
     pub(super) max_bytes: usize,
+    /// Whether it is a retry that the node's budget pays for.
+    pub(super) had_token: bool,
 }
 
 /// `load → build → sign → send → classify`; settling is the shard's.
@@ -118,7 +128,8 @@ pub(super) async fn attempt(context: Rc<Context>, outfit: Outfit, items: Items) 
     let ending = if ready.is_empty() { Ending::Unsent } else { send(&context, &outfit, &ready).await };
     let duration = start.elapsed();
     let subscription = outfit.route.id();
-    Done::Attempt(Box::new(Attempted { subscription, items: ready, lost, rest, was_probe: outfit.was_probe, ending, at, duration }))
+    let Outfit { was_probe, had_token, .. } = outfit;
+    Done::Attempt(Box::new(Attempted { subscription, items: ready, lost, rest, was_probe, had_token, ending, at, duration }))
 }
 
 async fn send(context: &Context, outfit: &Outfit, items: &[Item]) -> Ending {
@@ -134,8 +145,15 @@ async fn send(context: &Context, outfit: &Outfit, items: &[Item]) -> Ending {
     let result = context.pool.send(&outfit.target, head, body, deadline).await;
     let verdict = classify(&result);
     match result {
-        Ok(reply) => Ending::Sent { verdict, status: Some(reply.status.as_u16()), head: reply.body_head },
-        Err(_) => Ending::Sent { verdict, status: None, head: Bytes::new() },
+        Ok(reply) => {
+            let (status, took) = (Some(reply.status.as_u16()), reply.began.elapsed());
+            Ending::Sent { verdict, status, head: reply.body_head, took, allowed_rate: reply.allowed_rate }
+        }
+        Err(_) => {
+            // A deadline that passed while the endpoint had the request is its own.
+            let took = if matches!(verdict, Verdict::Retry { overload: true, .. }) { Duration::MAX } else { Duration::ZERO };
+            Ending::Sent { verdict, status: None, head: Bytes::new(), took, allowed_rate: None }
+        }
     }
 }
 

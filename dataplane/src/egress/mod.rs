@@ -3,6 +3,7 @@
 //! One deadline covers a whole exchange. The address that is connected to is the address that was checked (I10).
 //! No redirects, no proxies from the environment, no cookies.
 
+mod allowed_rate;
 mod answer;
 mod body;
 mod connect;
@@ -22,6 +23,7 @@ mod stream;
 mod target;
 mod tls;
 
+pub use allowed_rate::AllowedRate;
 pub use body::Pieces;
 pub use error::{Fault, Phase, SendError};
 pub use head::Head;

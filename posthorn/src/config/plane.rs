@@ -96,6 +96,17 @@ impl Config {
             dead_letter_max_age: delivery.dead_letter_max_age.std(),
             disable_after: delivery.disable_after.std(),
             operations_interval: delivery.operations_interval.std(),
+            breaker: plane::Breaker {
+                failures_in_a_row: delivery.breaker.failures_in_a_row,
+                window: delivery.breaker.window.std(),
+                min_requests: delivery.breaker.min_requests,
+                failure_share: delivery.breaker.failure_share,
+                slow_share: delivery.breaker.slow_share,
+                slow_call: delivery.breaker.slow_call.map(|slow| slow.std()),
+            },
+            retry_budget: plane::RetryBudget { share: delivery.retry_budget.share, per_second: delivery.retry_budget.per_second },
+            adaptive_concurrency: delivery.adaptive_concurrency,
+            max_endpoint_hold: delivery.max_endpoint_hold.std(),
         }
     }
 }

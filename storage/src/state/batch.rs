@@ -2,7 +2,7 @@
 
 use posthorn_domain::ids::{DeadLetterId, SubscriptionId};
 
-use super::{Base, DeadLetter, LaneState, ReaderCursor, ReaderRow, Replay, Retry, RetryId, Start};
+use super::{Base, DeadLetter, Health, LaneState, ReaderCursor, ReaderRow, Replay, Retry, RetryId, Start};
 
 /// Changes that are all written or not at all. For one row the last change counts.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +33,8 @@ pub enum Op {
     PutGone(SubscriptionId),
     PutClean,
     DeleteClean,
+    PutHealth(Health),
+    DeleteHealth(SubscriptionId),
 }
 
 impl Batch {
@@ -149,6 +151,16 @@ impl Batch {
     /// Notes that everything is written that was done, or that there may be more from now on.
     pub fn mark_clean(&mut self, clean: bool) -> &mut Self {
         self.push(if clean { Op::PutClean } else { Op::DeleteClean })
+    }
+
+    /// Writes the health of a subscription's endpoint.
+    pub fn put_health(&mut self, health: Health) -> &mut Self {
+        self.push(Op::PutHealth(health))
+    }
+
+    /// Deletes it.
+    pub fn delete_health(&mut self, subscription: SubscriptionId) -> &mut Self {
+        self.push(Op::DeleteHealth(subscription))
     }
 
     fn push(&mut self, op: Op) -> &mut Self {

@@ -10,13 +10,13 @@ use posthorn_domain::reason::Reason;
 use posthorn_domain::time::Time;
 
 use super::{
-    Base, Batch, DeadLetter, DeadLetterFilter, LaneState, Loaded, PAGE_SCAN, ReaderCursor, ReaderRow, Readers, Replay, Retry, RetrySource,
-    Start, State,
+    Base, Batch, DeadLetter, DeadLetterFilter, Health, LaneState, Loaded, PAGE_SCAN, ReaderCursor, ReaderRow, Readers, Replay, Retry,
+    RetrySource, Start, State,
 };
 
 /// Runs every check on a fresh store; what comes with the store is kept until the check ends.
 pub fn all<S: State, K>(fresh: impl Fn() -> (S, K)) {
-    for check in [checkpoints, retries, removal, dead_letters, rare_matches, purge_and_sweep, readers, replays, many_retries] {
+    for check in [checkpoints, health, retries, removal, dead_letters, rare_matches, purge_and_sweep, readers, replays, many_retries] {
         let (store, _keep) = fresh();
         check(&store);
     }
@@ -92,6 +92,21 @@ fn checkpoints(store: &impl State) {
     store.commit(batch, false).unwrap();
     let loaded = store.load().unwrap();
     assert_eq!((loaded.bases, loaded.lanes, loaded.starts), (vec![base("orders", 2)], vec![replay], vec![]));
+}
+
+fn health(store: &impl State) {
+    let row = |n, failing_since, told_down| Health { subscription: subscription(n), failing_since, told_down };
+    let since = Some(Time::from_millis(1_800_000_000_000));
+    let mut batch = Batch::new();
+    batch.put_health(row(1, None, true)).put_health(row(1, since, true)).put_health(row(2, None, true)).put_health(row(3, since, false));
+    batch.put_retry(retry(subscription(1), 5));
+    store.commit(batch, true).unwrap();
+    assert_eq!(store.load().unwrap().health, [row(1, since, true), row(2, None, true), row(3, since, false)]);
+    let mut batch = Batch::new();
+    batch.delete_health(subscription(2)).delete_health(subscription(9));
+    store.commit(batch, false).unwrap();
+    assert_eq!(store.remove_subscription(subscription(1)).unwrap(), 2, "its health and its retry");
+    assert_eq!(store.load().unwrap(), Loaded { health: vec![row(3, since, false)], ..Loaded::default() });
 }
 
 fn retries(store: &impl State) {

@@ -165,6 +165,8 @@ impl Embedded {
                 Op::DeleteReader(name) => (Readers, keys::reader(&name), None),
                 Op::PutCursor(cursor) => (Readers, keys::cursor(&cursor), Some(values::integers(&[cursor.next]))),
                 Op::DeleteCursor(cursor) => (Readers, keys::cursor(&cursor), None),
+                Op::PutHealth(health) => (Positions, keys::health(health.subscription), Some(values::health(&health))),
+                Op::DeleteHealth(subscription) => (Positions, keys::health(subscription), None),
             };
             rows.insert((table, key), value);
         }
@@ -198,6 +200,10 @@ impl State for Embedded {
                 Some(&keys::START) => {
                     let start = integers().and_then(|offsets| keys::read_start(&key, offsets));
                     loaded.starts.extend(self.readable(start, "start", &key));
+                }
+                Some(&keys::HEALTH) => {
+                    let health = keys::read_health(&key).and_then(|id| values::read_health(&value, id));
+                    loaded.health.extend(self.readable(health, "health", &key));
                 }
                 Some(&keys::REPLAY) => {
                     let replay = keys::read_replay(&key).and_then(|ids| values::read_replay(&value, ids));
@@ -257,10 +263,11 @@ impl State for Embedded {
     fn remove_subscription(&self, subscription: SubscriptionId) -> Result<u64, StateError> {
         let lanes = self.remove_where(Table::Positions, &keys::of_subscription(keys::LANE, subscription), |_, _| true)?;
         let starts = self.remove_where(Table::Positions, &keys::of_subscription(keys::START, subscription), |_, _| true)?;
+        let health = self.remove_where(Table::Positions, &keys::health(subscription), |_, _| true)?;
         let replays = self.remove_where(Table::Positions, &keys::of_subscription(keys::REPLAY, subscription), |_, _| true)?;
         let retries = self.remove_where(Table::Retries, subscription.as_bytes(), |_, _| true)?;
         self.remove_where(Table::Positions, &keys::of_subscription(keys::GONE, subscription), |_, _| true)?;
-        Ok(lanes + starts + replays + retries)
+        Ok(lanes + starts + health + replays + retries)
     }
 
     fn remove_replay(&self, subscription: SubscriptionId, replay: ReplayId) -> Result<u64, StateError> {

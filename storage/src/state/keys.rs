@@ -4,6 +4,7 @@
 //! positions:     'b' topic length u8 · topic · incarnation u64 · partition u32 · shards u16 · shard u16
 //!                'l' subscription 16 · replay 16 (zero: none) · incarnation u64 · partition u32 · topic
 //!                's' subscription 16 · incarnation u64 · topic
+//!                'h' subscription 16
 //!                'r' subscription 16 · replay 16
 //!                'g' subscription 16                                  its rows are still to be removed
 //!                'c'                                                  there when the last process stored all it had done
@@ -24,6 +25,7 @@ pub(super) const CLEAN: &[u8] = b"c";
 pub(super) const BASE: u8 = b'b';
 pub(super) const LANE: u8 = b'l';
 pub(super) const START: u8 = b's';
+pub(super) const HEALTH: u8 = b'h';
 pub(super) const GONE: u8 = b'g';
 pub(super) const REPLAY: u8 = b'r';
 pub(super) const LETTER: u8 = b'd';
@@ -88,6 +90,15 @@ pub(super) fn read_start(key: &[u8], offsets: Vec<u64>) -> Option<Start> {
     let subscription = SubscriptionId::from_bytes(key.array()?);
     let incarnation = u64::from_be_bytes(key.array()?);
     Some(Start { subscription, topic: key.name(key.0.len())?, incarnation, offsets })
+}
+
+pub(super) fn health(subscription: SubscriptionId) -> Vec<u8> {
+    of_subscription(HEALTH, subscription)
+}
+
+/// Whose health it is.
+pub(super) fn read_health(key: &[u8]) -> Option<SubscriptionId> {
+    Some(SubscriptionId::from_bytes(key.strip_prefix(&[HEALTH])?.try_into().ok()?))
 }
 
 /// The subscription of a note that it is gone.

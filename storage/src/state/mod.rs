@@ -21,7 +21,7 @@ use posthorn_domain::reason::Reason;
 use posthorn_domain::time::Time;
 
 pub use batch::{Batch, Op};
-pub use rows::{Base, DeadLetter, LaneState, ReaderCursor, ReaderRow, Replay, Retry, RetryId, RetrySource, Start};
+pub use rows::{Base, DeadLetter, Health, LaneState, ReaderCursor, ReaderRow, Replay, Retry, RetryId, RetrySource, Start};
 
 /// A page looks at no more rows than this; a filter that matches little gives short pages with a `next`.
 pub const PAGE_SCAN: usize = 10_000;
@@ -45,7 +45,7 @@ pub trait State: Send + Sync {
     fn retry_subscriptions(&self) -> Result<Vec<SubscriptionId>, StateError> {
         Ok(self.first_due_per_subscription()?.into_iter().map(|(subscription, _)| subscription).collect())
     }
-    /// Removes the subscription's lanes, starts, replays and retries in bounded batches; dead letters stay. Returns the rows removed.
+    /// Removes the subscription's lanes, starts, health, replays and retries in bounded batches; dead letters stay. Returns the rows removed.
     /// Not atomic as a whole; calling again after a crash finishes the work.
     fn remove_subscription(&self, subscription: SubscriptionId) -> Result<u64, StateError>;
     /// Removes the retries of a replay in bounded batches. Returns how many. Not atomic as a whole, as
@@ -78,6 +78,8 @@ pub struct Loaded {
     pub lanes: Vec<LaneState>,
     /// Where subscriptions started.
     pub starts: Vec<Start>,
+    /// Endpoints with which something is wrong.
+    pub health: Vec<Health>,
     /// Ranges that are, or were, delivered again.
     pub replays: Vec<Replay>,
     /// Subscriptions that were deleted and whose rows are still to be removed.
@@ -91,6 +93,7 @@ impl Loaded {
     pub fn forget(&mut self, id: SubscriptionId) {
         self.lanes.retain(|lane| lane.subscription != id);
         self.starts.retain(|start| start.subscription != id);
+        self.health.retain(|health| health.subscription != id);
         self.replays.retain(|replay| replay.subscription != id);
     }
 }

@@ -60,6 +60,17 @@ pub struct Start {
     pub offsets: Vec<u64>,
 }
 
+/// What is wrong with a subscription's endpoint, if anything is. The key is `subscription`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// The subscription.
+    pub subscription: SubscriptionId,
+    /// When the first of the attempts ended that have all failed.
+    pub failing_since: Option<Time>,
+    /// Whether operators were told that it is down.
+    pub told_down: bool,
+}
+
 /// A delivery that waits for its next attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Retry {

@@ -8,7 +8,7 @@ use posthorn_domain::problem::Fault;
 use posthorn_domain::reason::Reason;
 use posthorn_domain::time::Time;
 
-use super::{DeadLetter, LaneState, Replay, Retry, RetryId, RetrySource};
+use super::{DeadLetter, Health, LaneState, Replay, Retry, RetryId, RetrySource};
 
 const VERSION: u8 = 1;
 /// Of dead letters that belong to a replay; the others are written as before.
@@ -65,6 +65,19 @@ pub(super) fn read_lane(value: &[u8], key: LaneState) -> Option<LaneState> {
         settled.push(last);
     }
     Some(LaneState { next, until, settled, ..key })
+}
+
+pub(super) fn health(health: &Health) -> Vec<u8> {
+    let mut out = vec![VERSION];
+    put_option(&mut out, health.failing_since.map(Time::millis));
+    out.push(u8::from(health.told_down));
+    out
+}
+
+pub(super) fn read_health(value: &[u8], subscription: SubscriptionId) -> Option<Health> {
+    let mut value = Value::open(value)?;
+    let failing_since = value.option()?.map(Time::from_millis);
+    Some(Health { subscription, failing_since, told_down: value.some()? })
 }
 
 pub(super) fn retry(retry: &Retry) -> Vec<u8> {
