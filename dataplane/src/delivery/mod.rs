@@ -11,6 +11,7 @@
 
 mod ask;
 mod attempt;
+mod blocking;
 mod breaker;
 mod checkpoint;
 mod decided;
@@ -18,8 +19,11 @@ mod feed;
 mod item;
 mod lane;
 mod mailbox;
+mod maps;
 pub mod outcome;
 mod part;
+#[cfg(feature = "planted")]
+mod planted;
 mod pull;
 mod rate;
 mod request;

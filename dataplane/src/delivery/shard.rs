@@ -5,7 +5,6 @@ use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use foldhash::{HashMap, HashSet};
 use futures_util::StreamExt as _;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -18,9 +17,11 @@ use posthorn_storage::state::{Batch, RetryId, State};
 use tokio::sync::{mpsc, oneshot};
 
 use super::ask::Ask;
+use super::blocking::Blocking;
 use super::decided::Decided;
 use super::lane::LaneKey;
 use super::mailbox::Mailbox;
+use super::maps::{HashMap, HashSet};
 use super::part::Part;
 use super::signatures::Signatures;
 use super::subscriber::{Hold, Names, Subscriber};
@@ -28,7 +29,7 @@ use super::tables::Restored;
 use super::work::{self, Done, Outfit};
 use super::writer::WriterHandle;
 use crate::config;
-use crate::egress::Pool;
+use crate::egress::Sender;
 use crate::operations::Reporter;
 use crate::route::Table;
 use crate::telemetry::DeliveryMetrics;
@@ -41,10 +42,10 @@ pub(super) struct Context {
     pub(super) writer: WriterHandle,
     pub(super) attempts: Arc<AttemptLog>,
     pub(super) metrics: DeliveryMetrics,
-    pub(super) pool: Rc<Pool>,
+    pub(super) pool: Sender,
     pub(super) signatures: Signatures,
     /// Where blocking reads of the state store run.
-    pub(super) blocking: tokio::runtime::Handle,
+    pub(super) blocking: Blocking,
     /// Told of subscriptions that are to be disabled, and why.
     pub(super) gone: mpsc::Sender<(SubscriptionId, &'static str)>,
     /// Told of what operators should know; only by [`super::tell`].
@@ -251,6 +252,8 @@ impl Shard {
         }
         subscriber.in_flight += 1;
         self.context.metrics.in_flight.increment(1.0);
+        #[cfg(feature = "planted")]
+        super::planted::settle_early(subscriber, &items);
         let (target, template) = subscriber.fittings(&self.context.signatures);
         let outfit = Outfit {
             route: Arc::clone(&subscriber.route),

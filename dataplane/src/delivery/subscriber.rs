@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use foldhash::{HashMap, HashSet};
+use foldhash::HashSet;
 use posthorn_domain::guard::TargetUrl;
 use posthorn_domain::ids::{DeliveryId, SubscriptionId};
 use posthorn_domain::names::TopicName;
@@ -20,6 +20,7 @@ use smallvec::SmallVec;
 use super::breaker::{Breaker, Gate};
 use super::item::{Item, Origin, key_hash};
 use super::lane::{Lane, LaneKey};
+use super::maps::HashMap;
 use super::rate::Rate;
 use super::request::Template;
 use super::signatures::Signatures;
@@ -163,7 +164,8 @@ impl Subscriber {
         if let Some(item) = self.due(now) {
             return Some(SmallVec::from_buf([item]));
         }
-        if self.is_ordered() && self.busy.len() >= MAX_BUSY_KEYS {
+        // Which keys wait is known only once what waits is in memory: after a start it is not yet.
+        if self.is_ordered() && (self.busy.len() >= MAX_BUSY_KEYS || self.spilled) {
             return None;
         }
         for _ in 0..self.ready.len() {

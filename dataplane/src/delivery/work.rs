@@ -78,7 +78,7 @@ pub(super) async fn attempt(context: Rc<Context>, outfit: Outfit, mut items: Ite
         Ok(()) => send(&context, &outfit, &items).await,
         Err(ending) => ending,
     };
-    let duration = start.elapsed();
+    let duration = context.clock.instant().saturating_duration_since(start);
     let subscription = outfit.route.id();
     Done::Attempt(Box::new(Attempted { subscription, items, was_probe: outfit.was_probe, ending, at, duration }))
 }
@@ -116,7 +116,9 @@ async fn load(context: &Context, table: &Table, items: &mut Items) -> Result<(),
                 let Some(route) = route else { return Err(Ending::Never(Reason::RetentionPassed, "its topic was deleted".into())) };
                 match route.log.read(*partition, *offset, 1, 1).await {
                     Ok(page) => match page.records.into_iter().find(|stored| stored.offset == *offset) {
-                        Some(stored) => stored,
+                        Some(stored) if stored.record.message_id(topic) == item.message => stored,
+                        // The state outlived what the log had not synced, and its offset was given away again (I3).
+                        Some(_) => return Err(Ending::Never(Reason::LogDamaged, "the log lost the event with the power".into())),
                         None => return Err(Ending::Never(Reason::LogDamaged, "the log is damaged where the event stood".into())),
                     },
                     Err(LogError::BelowStart { .. }) => {
@@ -127,9 +129,9 @@ async fn load(context: &Context, table: &Table, items: &mut Items) -> Result<(),
             }
             RetrySource::DeadLetter(id) => {
                 let (state, id) = (Arc::clone(&context.state), *id);
-                let letter = context.blocking.spawn_blocking(move || state.dead_letter(id)).await;
+                let letter = context.blocking.run(move || state.dead_letter(id)).await;
                 match letter {
-                    Ok(Ok(Some(letter))) => {
+                    Some(Ok(Some(letter))) => {
                         item.topic = letter.topic.clone();
                         item.position = letter.position;
                         let offset = letter.position.map_or(0, |position| position.offset);
@@ -138,9 +140,9 @@ async fn load(context: &Context, table: &Table, items: &mut Items) -> Result<(),
                             Err(_) => return Err(Ending::Never(Reason::LogDamaged, "the dead letter cannot be read".into())),
                         }
                     }
-                    Ok(Ok(None)) => return Err(Ending::Never(Reason::RetentionPassed, "the dead letter was deleted".into())),
-                    Ok(Err(error)) => return Err(Ending::Unreadable(error.to_string())),
-                    Err(_) => return Err(Ending::Unreadable("the state store's thread ended".into())),
+                    Some(Ok(None)) => return Err(Ending::Never(Reason::RetentionPassed, "the dead letter was deleted".into())),
+                    Some(Err(error)) => return Err(Ending::Unreadable(error.to_string())),
+                    None => return Err(Ending::Unreadable("the state store's thread ended".into())),
                 }
             }
         };
@@ -152,7 +154,7 @@ async fn load(context: &Context, table: &Table, items: &mut Items) -> Result<(),
 /// Loads the subscription's retries that are due first.
 pub(super) async fn load_retries(context: Rc<Context>, subscription: SubscriptionId, limit: usize) -> Done {
     let state: Arc<dyn State> = Arc::clone(&context.state);
-    let loaded = context.blocking.spawn_blocking(move || state.retries(subscription, limit)).await;
-    let loaded = loaded.unwrap_or_else(|_| Err(StateError::Store("its thread ended".into())));
+    let loaded = context.blocking.run(move || state.retries(subscription, limit)).await;
+    let loaded = loaded.unwrap_or_else(|| Err(StateError::Store("its thread ended".into())));
     Done::Retries { subscription, loaded }
 }
