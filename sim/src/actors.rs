@@ -12,6 +12,7 @@ use posthorn_domain::direction::Direction;
 use posthorn_domain::event::{AttrKind, DataKind, EventBuilder};
 use posthorn_domain::problem::{Code, Problem};
 use posthorn_domain::qos::Durability;
+use posthorn_domain::time::Time;
 use posthorn_storage::state::memory::Memory;
 
 use crate::control::{Control, Status};
@@ -194,7 +195,11 @@ pub(crate) async fn set(world: &World, node: &Node, control: &RefCell<Control>, 
     let delta = control.borrow_mut().change(&world.plan, number, status);
     world.oracle.lock().silent[number] = None;
     node.apply(&delta).await;
-    world.oracle.lock().silent[number] = (status != Status::Active).then(|| world.now());
+    {
+        let mut oracle = world.oracle.lock();
+        oracle.silent[number] = (status != Status::Active).then(|| world.now());
+        oracle.ready[number] = if status == Status::Active { world.now() } else { Time::MAX };
+    }
     world.note(format_args!("subscription {number} is {status:?}"));
 }
 

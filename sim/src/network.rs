@@ -127,6 +127,7 @@ impl Endpoint {
         let well = Act::Answer { after: random.within(1, 30), status: OK, retry_after: None };
         match self.nature {
             Nature::Healthy => well,
+            Nature::Dead => Act::Hang,
             Nature::Slow => Act::Answer { after: random.within(200, 5_000), status: OK, retry_after: None },
             Nature::Flaky => flaky(random, well),
             Nature::Leaving if random.percent(3) => Act::Answer { after: 5, status: 410, retry_after: None },

@@ -79,7 +79,9 @@ impl TailSink for Tail {
                 records.last().map(|last| last.offset)
             ));
             let now = self.world.now();
-            self.world.oracle.lock().durable((number, partition), &records, now);
+            let mut oracle = self.world.oracle.lock();
+            oracle.durable((number, partition), &records, now);
+            oracle.hold(&records);
         }
         if let Some(delivery) = self.delivery.get() {
             delivery.durable(topic, partition, &records);
@@ -134,7 +136,7 @@ impl Node {
         world.note(format_args!("the log starts with {} cuts and {} damages", recovery.cuts.len(), recovery.damage.len()));
         let segments = Arc::new(segments);
         let appended = Arc::new(Notify::new());
-        let log = Arc::new(SlowLog::new(Arc::clone(&segments), Arc::clone(&appended), random.fork()));
+        let log = Arc::new(SlowLog::new(Arc::clone(&segments), Arc::clone(world), Arc::clone(&appended), random.fork()));
         let pace = Rc::new(RefCell::new(0));
         supervise(world, pump(Arc::clone(world), Arc::clone(&segments), appended, Rc::clone(&pace), random.fork()));
         tokio::task::spawn_local(posthorn_storage::log::relay());

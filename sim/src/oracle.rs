@@ -2,6 +2,7 @@
 //! get them. Says which promise is broken, by its number.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use posthorn_domain::ids::MessageId;
@@ -10,7 +11,7 @@ use posthorn_domain::record::{Record, Stored};
 use posthorn_domain::time::Time;
 use posthorn_storage::log::Gap;
 
-use crate::plan::{CHECKPOINTS, Plan};
+use crate::plan::{CHECKPOINTS, Nature, Plan};
 use crate::world::Violation;
 
 /// A partition: the numbers of topic and partition.
@@ -87,6 +88,12 @@ pub struct Delivery {
     pub gone: bool,
 }
 
+/// A record that some part of the process may still hold.
+struct Held {
+    record: Weak<Stored>,
+    bytes: usize,
+}
+
 /// A request that is under way.
 struct Flight {
     subscription: usize,
@@ -115,8 +122,17 @@ pub struct Oracle {
     pub ends: Vec<(End, Time, bool)>,
     /// Since when subscriptions are known not to deliver.
     pub silent: Vec<Option<Time>>,
+    /// Since when subscriptions can deliver, by their status and the process's life.
+    pub ready: Vec<Time>,
+    /// The longest that an event waited for its first request to an endpoint that is well, with nothing in its way.
+    pub latest: Duration,
+    /// The most bytes of records that the process held at a time.
+    pub most_held: usize,
     /// Requests that were repeated after a restart.
     pub repeats: u32,
+    held: Vec<Held>,
+    max_held: usize,
+    well: Vec<bool>,
     limits: Vec<u32>,
     wants: Vec<(Option<usize>, Option<u64>, bool)>,
     in_flight: Vec<u32>,
@@ -128,6 +144,9 @@ pub struct Oracle {
 
 /// How long after its delivery progress may go unwritten, beside the interval: the stalls that the simulation makes itself.
 const SLACK: Duration = Duration::from_millis(2_500);
+
+/// The longest that an endpoint that is well waits for an event, whatever its neighbours do.
+const LATEST: Duration = Duration::from_secs(12);
 
 /// How long after a pause what was begun before it may still go out.
 const GRACE: Duration = Duration::from_secs(1);
@@ -147,7 +166,13 @@ impl Oracle {
             refused: false,
             ends: Vec::new(),
             silent: vec![None; plan.subscriptions.len()],
+            ready: vec![Time::ZERO; plan.subscriptions.len()],
+            latest: Duration::ZERO,
+            most_held: 0,
             repeats: 0,
+            held: Vec::new(),
+            max_held: plan.max_held(),
+            well: plan.subscriptions.iter().map(|wanted| wanted.nature == Nature::Healthy && !wanted.rated).collect(),
             limits: plan.subscriptions.iter().map(|wanted| wanted.in_flight.min(most)).collect(),
             wants: plan.subscriptions.iter().map(|wanted| (wanted.topic, wanted.ty, wanted.ordered)).collect(),
             in_flight: vec![0; plan.subscriptions.len()],
@@ -298,6 +323,15 @@ impl Oracle {
         self.check_order(subscription, event, kept);
         let life = self.life;
         let delivery = self.deliveries.entry((subscription, event)).or_default();
+        let (is_first, well) = (delivery.requests == 0, self.well[subscription]);
+        if is_first && well && kept.life == life && !self.refused {
+            let late = now.since(kept.at.max(self.ready[subscription]));
+            self.latest = self.latest.max(late);
+            if late > LATEST {
+                let text = format!("event {event} waited {late:?} for subscription {subscription}, whose endpoint is well");
+                self.violation.get_or_insert(Violation { invariant: "I4", text });
+            }
+        }
         delivery.requests += 1;
         delivery.first.get_or_insert(now);
         delivery.last = now;
@@ -340,6 +374,22 @@ impl Oracle {
         }
     }
 
+    /// The process has these in memory now.
+    pub fn hold(&mut self, records: &[Arc<Stored>]) {
+        let held = records.iter().map(|stored| Held { record: Arc::downgrade(stored), bytes: stored.record.encoded_len() });
+        self.held.extend(held);
+    }
+
+    /// Counts what of it is still there.
+    pub fn weigh(&mut self) {
+        self.held.retain(|held| held.record.strong_count() > 0);
+        let bytes: usize = self.held.iter().map(|held| held.bytes).sum();
+        self.most_held = self.most_held.max(bytes);
+        if bytes > self.max_held {
+            self.broken("I9", format!("the process holds {bytes} bytes of records; {} are what its limits allow", self.max_held));
+        }
+    }
+
     /// A request has ended. `taken`: the endpoint has the events. `answered`: the process knows what became of it.
     pub fn ended(&mut self, request: u64, taken: bool, answered: bool, gone: bool, now: Time) {
         let Some(flight) = self.flights.remove(&request) else { return };
@@ -362,6 +412,8 @@ impl Oracle {
         self.in_flight.iter_mut().for_each(|count| *count = 0);
         self.order.clear();
         self.silent.iter_mut().for_each(|since| *since = None);
+        self.ready.iter_mut().for_each(|since| *since = Time::MAX);
+        self.held.clear();
         self.life += 1;
     }
 }

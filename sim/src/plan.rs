@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 use crate::random::Random;
 
 const SECRETS: [&str; 2] = ["whsec_UMpqVxBV/1kJNTiPzVAxd26Cr5+tpMr6a2/p4hPCuGk=", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD8fGkIWtqOYg="];
+/// Pages that are held at once, together.
+const MOST_PAGES: usize = 768 << 10;
 /// Types of events; a subscription may want one of them only.
 pub const TYPES: u64 = 3;
 
@@ -26,6 +28,8 @@ pub struct Plan {
     pub events: u32,
     /// Times that the process ends before its last life.
     pub crashes: u32,
+    /// Whether it is about many events behind an endpoint that is dead, and what they cost.
+    pub flood: bool,
     /// Shards of every life.
     pub shards: u16,
     /// A segment is closed at this size.
@@ -83,13 +87,20 @@ pub enum Nature {
     Outages,
     /// Flaky, and now and then it answers 410.
     Leaving,
+    /// Never answers.
+    Dead,
 }
 
 impl Plan {
     /// The plan of this seed.
     pub fn draw(random: &mut Random) -> Self {
+        let flood = random.percent(2);
         let topics: Vec<_> = (0..random.within(1, 3)).map(|number| TopicPlan::draw(random, number)).collect();
-        let subscriptions = (0..random.within(1, 8)).map(|number| Wanted::draw(random, number, topics.len())).collect();
+        let mut subscriptions: Vec<_> = (0..random.within(1, 8)).map(|number| Wanted::draw(random, number, topics.len())).collect();
+        if flood {
+            subscriptions.truncate(3);
+            subscriptions[0].nature = Nature::Dead;
+        }
         // One a topic at most: tokio wakes those who watch the same thing in an order of its own chance.
         let readers = (0..topics.len()).filter(|_| random.percent(60)).collect();
         let delivery = config::Delivery {
@@ -116,13 +127,25 @@ impl Plan {
             topics,
             subscriptions,
             readers,
-            events: u32::try_from(random.within(20, 160)).unwrap_or(20),
-            crashes: u32::try_from(random.below(5)).unwrap_or(0),
+            events: if flood { 2_000 } else { u32::try_from(random.within(20, 160)).unwrap_or(20) },
+            crashes: if flood { 1 } else { u32::try_from(random.below(5)).unwrap_or(0) },
+            flood,
             shards: random.pick(&[1, 1, 2, 3]),
             segment_bytes: random.pick(&[1 << 10, 4 << 10, 32 << 10]),
             pending_bytes: random.pick(&[4 << 10, 1 << 20]),
             delivery,
         }
+    }
+}
+
+impl Plan {
+    /// Bytes of records that the process may hold: what waits to be written, what waits for endpoints, one page for each lane and
+    /// reader, and what has just been handed over.
+    pub fn max_held(&self) -> usize {
+        let partitions: usize = self.topics.iter().map(|topic| topic.partitions as usize).sum();
+        let lanes = self.subscriptions.len() * partitions;
+        let pages = (lanes + self.readers.len()) * (256 << 10);
+        self.pending_bytes + usize::from(self.shards) * self.delivery.max_tail_bytes + pages.min(MOST_PAGES)
     }
 }
 

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use posthorn_domain::time::Time;
 use posthorn_storage::log::{Gap, Log as _, TopicSettings};
 use posthorn_storage::state::State as _;
 use posthorn_storage::state::memory::Memory;
@@ -34,6 +35,8 @@ pub struct Report {
     pub lines: u64,
     /// Events that were made, requests that endpoints got, and those among them that a restart repeated.
     pub counts: [usize; 3],
+    /// The longest wait for an endpoint that is well, and the most bytes of records held.
+    pub extremes: (Duration, usize),
     /// What was found wrong, and what happened last before.
     pub violation: Option<(Violation, Vec<String>)>,
 }
@@ -62,7 +65,7 @@ pub fn run_safely(seed: u64) -> Report {
     catch_unwind(AssertUnwindSafe(|| run(seed, false))).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         let violation = Violation { invariant: "panic", text: text.unwrap_or_default() };
-        Report { seed, hash: 0, lines: 0, counts: [0; 3], violation: Some((violation, Vec::new())) }
+        Report { seed, hash: 0, lines: 0, counts: [0; 3], extremes: Default::default(), violation: Some((violation, Vec::new())) }
     })
 }
 
@@ -72,7 +75,8 @@ fn report(seed: u64, world: &World) -> Report {
     let requests = oracle.deliveries.values().map(|delivery| delivery.requests as usize).sum();
     let counts = [oracle.events.len(), requests, oracle.repeats as usize];
     let violation = oracle.violation.clone().map(|violation| (violation, world.lines()));
-    Report { seed, hash, lines, counts, violation }
+    let extremes = (oracle.latest, oracle.most_held);
+    Report { seed, hash, lines, counts, extremes, violation }
 }
 
 /// What outlives the process.
@@ -143,6 +147,8 @@ impl Lives {
         node.apply(&all).await;
         let node = Rc::new(node);
         let world = &self.world;
+        self.is_ready();
+        tokio::task::spawn_local(weigh(Arc::clone(world)));
         tokio::task::spawn_local(disable(Arc::clone(world), Rc::clone(&node), Rc::clone(&self.control)));
         for reading in &self.readings {
             tokio::task::spawn_local(read(Arc::clone(world), Rc::clone(&node), Rc::clone(reading)));
@@ -171,6 +177,12 @@ impl Lives {
                 how => Ok(how),
             },
         }
+    }
+
+    fn is_ready(&self) {
+        let (now, control) = (self.world.now(), self.control.borrow());
+        let ready = control.statuses.iter().map(|status| if *status == Status::Active { now } else { Time::MAX });
+        self.world.oracle.lock().ready = ready.collect();
     }
 
     /// Compares what the log has now with what it must have.
@@ -243,6 +255,14 @@ impl Lives {
             return Ok(Some(format!("subscription {number} has retries in the store")));
         }
         Ok(check::readers(&self.world.oracle.lock(), &self.readings))
+    }
+}
+
+/// Weighs what the process holds, again and again.
+async fn weigh(world: Arc<World>) {
+    loop {
+        sleep(250).await;
+        world.oracle.lock().weigh();
     }
 }
 

@@ -15,6 +15,7 @@ use posthorn_storage::log::{Appending, Bounds, Health, Log, LogError, Page, Topi
 use tokio::sync::Notify;
 
 use crate::random::Random;
+use crate::world::World;
 
 /// The log.
 pub(crate) struct SlowLog {
@@ -23,6 +24,7 @@ pub(crate) struct SlowLog {
 }
 
 struct Shared {
+    world: Arc<World>,
     appended: Arc<Notify>,
     random: Mutex<Random>,
 }
@@ -34,8 +36,8 @@ struct SlowTopic {
 
 impl SlowLog {
     /// Around this log; notifies `appended`.
-    pub(crate) fn new(log: Arc<SegmentLog>, appended: Arc<Notify>, random: Random) -> Self {
-        Self { log, shared: Arc::new(Shared { appended, random: Mutex::new(random) }) }
+    pub(crate) fn new(log: Arc<SegmentLog>, world: Arc<World>, appended: Arc<Notify>, random: Random) -> Self {
+        Self { log, shared: Arc::new(Shared { world, appended, random: Mutex::new(random) }) }
     }
 }
 
@@ -78,7 +80,11 @@ impl TopicLog for SlowTopic {
     fn read(&self, partition: u32, from: u64, max_bytes: usize, max_records: usize) -> BoxFuture<'_, Result<Page, LogError>> {
         async move {
             self.shared.take_time().await;
-            self.topic.read(partition, from, max_bytes, max_records).await
+            let page = self.topic.read(partition, from, max_bytes, max_records).await;
+            if let Ok(page) = &page {
+                self.shared.world.oracle.lock().hold(&page.records);
+            }
+            page
         }
         .boxed()
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -15,6 +16,8 @@ pub struct Outcome {
     pub runs: u64,
     /// Events, requests and repeats in all.
     pub counts: [usize; 3],
+    /// The longest wait for an endpoint that is well, and the most bytes of records held, of all runs.
+    pub extremes: (Duration, usize),
     /// Those that broke a promise, by seed.
     pub failures: Vec<Report>,
 }
@@ -48,6 +51,7 @@ impl Outcome {
     fn add(&mut self, report: Report) {
         self.runs += 1;
         self.counts.iter_mut().zip(report.counts).for_each(|(sum, count)| *sum += count);
+        self.extremes = (self.extremes.0.max(report.extremes.0), self.extremes.1.max(report.extremes.1));
         if report.violation.is_some() {
             self.failures.push(report);
         }
@@ -63,6 +67,8 @@ impl fmt::Display for Outcome {
         }
         let [events, requests, repeats] = self.counts;
         let failed = self.failures.len();
-        write!(f, "{} runs, {failed} failed; {events} events, {requests} requests, {repeats} of them repeated by restarts", self.runs)
+        let (wait, held) = self.extremes;
+        write!(f, "{} runs, {failed} failed; {events} events, {requests} requests, {repeats} of them repeated by restarts; ", self.runs)?;
+        write!(f, "longest wait of a healthy endpoint {wait:?}, most held {held} bytes")
     }
 }
