@@ -42,6 +42,12 @@ const CRATES: &[CrateRule] = &[
         reason: "the binary puts everything together",
     },
     CrateRule {
+        folder: "sim",
+        may_use: &["domain", "storage", "dataplane"],
+        tests_may_use: &[],
+        reason: "the simulation drives the core's parts on one thread; it knows neither the wire nor the doors",
+    },
+    CrateRule {
         folder: "bench",
         may_use: &["domain", "storage", "proto", "dataplane", "controlplane"],
         tests_may_use: &[],

@@ -104,11 +104,11 @@ impl Shard {
         for id in self.commit.gone.drain(..) {
             let state = Arc::clone(&self.context.state);
             // Nothing waits for it; a failure is said and tried again at the next start.
-            drop(self.context.blocking.spawn_blocking(move || {
+            self.context.blocking.start(move || {
                 if let Err(error) = state.remove_subscription(id) {
                     tracing::warn!(%error, subscription = %id, "rows of a deleted subscription remain");
                 }
-            }));
+            });
         }
     }
 

@@ -12,6 +12,7 @@
 mod ask;
 mod attempt;
 mod batch;
+mod blocking;
 mod breaker;
 mod budget;
 mod catchup;
@@ -26,9 +27,12 @@ mod item;
 mod keys;
 mod lane;
 mod mailbox;
+mod maps;
 pub mod outcome;
 mod pages;
 mod part;
+#[cfg(feature = "planted")]
+mod planted;
 mod pull;
 mod purse;
 mod rate;

@@ -217,11 +217,11 @@ impl Shard {
             drop(all_written.await);
             loop {
                 let state = Arc::clone(&state);
-                match blocking.spawn_blocking(move || state.remove_replay(id, replay)).await {
-                    Ok(Ok(_)) => return Done::ReplayCleared { subscription: id, replay },
-                    Ok(Err(error)) => tracing::warn!(%error, subscription = %id, %replay, "what waits of a cancelled replay remains"),
+                match blocking.run(move || state.remove_replay(id, replay)).await {
+                    Some(Ok(_)) => return Done::ReplayCleared { subscription: id, replay },
+                    Some(Err(error)) => tracing::warn!(%error, subscription = %id, %replay, "what waits of a cancelled replay remains"),
                     // The process ends.
-                    Err(_) => return Done::Nothing,
+                    None => return Done::Nothing,
                 }
                 tokio::time::sleep(AGAIN).await;
             }

@@ -1,5 +1,6 @@
 //! The shards from outside: how they are made, fed, told and asked.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use posthorn_domain::clock::Clock;
@@ -15,6 +16,7 @@ use rustls::ClientConfig;
 use tokio::sync::{mpsc, oneshot};
 
 use super::ask::{Ask, Letter, Range};
+use super::blocking::Blocking;
 use super::mailbox::Mailbox;
 use super::pull::{Moves, Pull};
 use super::purse::Purse;
@@ -25,7 +27,7 @@ use super::signatures::Signatures;
 use super::tables::Restored;
 use super::writer::WriterHandle;
 use crate::config;
-use crate::egress::{Pool, PoolConfig, Resolver};
+use crate::egress::{Pool, PoolConfig, Resolver, Sender, Transport};
 use crate::operations::Reporter;
 use crate::route::Table;
 use crate::telemetry::DeliveryMetrics;
@@ -127,7 +129,7 @@ impl Setup {
 impl Service {
     /// Runs until it was drained. Must run within a `LocalSet` on a current-thread runtime.
     pub async fn run(self) {
-        let Self { setup, shard, restored, budget, mailbox, commands } = self;
+        let setup = &self.setup;
         let config = &setup.config;
         let pool = PoolConfig {
             max_connections_per_endpoint: config.max_connections_per_endpoint,
@@ -137,16 +139,29 @@ impl Service {
             max_response_bytes: config.max_response_bytes,
             ..PoolConfig::default()
         };
+        let pool = Pool::new(pool, setup.resolver.clone(), Arc::clone(&setup.guard), &setup.tls, setup.clock.clone());
+        let blocking = Blocking::Pool(setup.blocking.clone());
+        self.run_on(Sender::Pool(pool), blocking).await;
+    }
+
+    /// As [`Service::run`], with `network` for the network, and all on this thread.
+    #[doc(hidden)]
+    pub async fn simulate(self, network: Rc<dyn Transport>) {
+        self.run_on(Sender::Given(network), Blocking::Here).await;
+    }
+
+    async fn run_on(self, pool: Sender, blocking: Blocking) {
+        let Self { setup, shard, restored, budget, mailbox, commands } = self;
         let context = Context {
-            config: config.clone(),
+            config: setup.config.clone(),
             clock: setup.clock.clone(),
             state: Arc::clone(&setup.state),
             writer: setup.writer.clone(),
             attempts: Arc::clone(&setup.attempts),
             metrics: DeliveryMetrics::default(),
-            pool: Pool::new(pool, setup.resolver.clone(), Arc::clone(&setup.guard), &setup.tls, setup.clock.clone()),
+            pool,
             signatures: Signatures::default(),
-            blocking: setup.blocking.clone(),
+            blocking,
             gone: setup.gone.clone(),
             operations: setup.operations.clone(),
             shard,

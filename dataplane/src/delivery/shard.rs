@@ -5,7 +5,6 @@ use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use foldhash::{HashMap, HashSet};
 use futures_util::StreamExt as _;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -19,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::ask::Ask;
 use super::batch::Picked;
+use super::blocking::Blocking;
 use super::budget::{self, Budget};
 use super::decided::Decided;
 use super::doubts::Doubts;
@@ -26,6 +26,7 @@ use super::health;
 use super::item::Origin;
 use super::lane::LaneKey;
 use super::mailbox::Mailbox;
+use super::maps::{HashMap, HashSet};
 use super::pages::Pages;
 use super::part::Part;
 use super::purse::Purse;
@@ -35,7 +36,7 @@ use super::tables::Restored;
 use super::work::{self, Done, Outfit};
 use super::writer::WriterHandle;
 use crate::config;
-use crate::egress::Pool;
+use crate::egress::Sender;
 use crate::operations::Reporter;
 use crate::route::Table;
 use crate::telemetry::DeliveryMetrics;
@@ -48,10 +49,10 @@ pub(super) struct Context {
     pub(super) writer: WriterHandle,
     pub(super) attempts: Arc<AttemptLog>,
     pub(super) metrics: DeliveryMetrics,
-    pub(super) pool: Rc<Pool>,
+    pub(super) pool: Sender,
     pub(super) signatures: Signatures,
     /// Where blocking reads of the state store run.
-    pub(super) blocking: tokio::runtime::Handle,
+    pub(super) blocking: Blocking,
     /// Told of subscriptions that are to be disabled, and why.
     pub(super) gone: mpsc::Sender<(SubscriptionId, &'static str)>,
     /// Told of what operators should know; only by [`super::tell`].
@@ -317,6 +318,8 @@ impl Shard {
         if repeated > 0 {
             self.context.metrics.redelivered.increment(repeated);
         }
+        #[cfg(feature = "planted")]
+        super::planted::settle_early(subscriber, &items);
         let (target, template) = subscriber.fittings(&self.context.signatures);
         let max_bytes = subscriber.fill(now, &self.context.config).bytes;
         let was_probe = subscriber.breaker.started();

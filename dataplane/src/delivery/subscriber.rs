@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use foldhash::{HashMap, HashSet};
+use foldhash::HashSet;
 use posthorn_domain::guard::TargetUrl;
 use posthorn_domain::ids::{DeliveryId, SubscriptionId};
 use posthorn_domain::names::TopicName;
@@ -24,6 +24,7 @@ use super::flow::Flow;
 use super::item::{Item, Origin};
 use super::keys::Keys;
 use super::lane::{Lane, LaneKey};
+use super::maps::HashMap;
 use super::rate::Rate;
 use super::replays::Replays;
 use super::request::Template;

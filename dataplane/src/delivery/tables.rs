@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use foldhash::{HashMap, HashSet};
 use posthorn_domain::ids::SubscriptionId;
 use posthorn_domain::names::TopicName;
 use posthorn_domain::resource::Start;
@@ -11,6 +10,7 @@ use posthorn_storage::state::{Base, Health, LaneState, Loaded, Replay, Start as 
 
 use super::health;
 use super::lane::{Lane, LaneKey, Mode};
+use super::maps::{HashMap, HashSet};
 use super::part::Part;
 use super::replays::Replays;
 use super::service::shard_of;
@@ -204,11 +204,16 @@ impl Shard {
         for row in self.restored.lanes.remove(&id).unwrap_or_default() {
             let Some(number) = self.numbers.get(&(row.topic.clone(), row.partition)).copied() else { continue };
             let Some(part) = self.parts.get(&number).filter(|part| part.topic.topic.meta.incarnation == row.incarnation) else { continue };
-            let next = row.next.min(part.topic.log.bounds(part.partition).end);
+            #[cfg(feature = "planted")]
+            let row = super::planted::restored(row);
+            // Offsets that the log has lost are given away again: neither place nor settled ones may stand above its end.
+            let end = part.topic.log.bounds(part.partition).end;
+            let next = row.next.min(end);
+            let settled = row.settled.into_iter().filter(|offset| *offset < end).collect();
             let tailing = row.until.is_none() && next >= part.fed;
             self.doubts.lane(id, LaneKey { part: number, replay: row.replay }, next, part.fed);
             let mode = if tailing { Mode::Tailing { from: next } } else { Mode::Lagging { next, reading: false } };
-            let lane = Lane { window: Window::restored(row.settled), until: row.until, stored: true, ..Lane::new(mode) };
+            let lane = Lane { window: Window::restored(settled), until: row.until, stored: true, ..Lane::new(mode) };
             if let Some(subscriber) = self.subscribers.get_mut(&id) {
                 subscriber.lanes.insert(LaneKey { part: number, replay: row.replay }, lane);
             }

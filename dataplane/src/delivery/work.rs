@@ -126,7 +126,7 @@ pub(super) async fn attempt(context: Rc<Context>, outfit: Outfit, items: Items) 
         }
     }
     let ending = if ready.is_empty() { Ending::Unsent } else { send(&context, &outfit, &ready).await };
-    let duration = start.elapsed();
+    let duration = context.clock.instant().saturating_duration_since(start);
     let subscription = outfit.route.id();
     let Outfit { was_probe, had_token, .. } = outfit;
     Done::Attempt(Box::new(Attempted { subscription, items: ready, lost, rest, was_probe, had_token, ending, at, duration }))
@@ -146,7 +146,7 @@ async fn send(context: &Context, outfit: &Outfit, items: &[Item]) -> Ending {
     let verdict = classify(&result);
     match result {
         Ok(reply) => {
-            let (status, took) = (Some(reply.status.as_u16()), reply.began.elapsed());
+            let (status, took) = (Some(reply.status.as_u16()), context.clock.instant().saturating_duration_since(reply.began));
             Ending::Sent { verdict, status, head: reply.body_head, took, allowed_rate: reply.allowed_rate }
         }
         Err(_) => {
@@ -168,7 +168,9 @@ async fn load(context: &Context, table: &Table, item: &mut Item) -> Result<(), L
             match route.log.read(*partition, *offset, 1, 1).await {
                 // On its own, because a page in memory for every retry under way would be too much.
                 Ok(page) => match page.records.into_iter().find(|stored| stored.offset == *offset) {
-                    Some(stored) => Arc::new(stored.detached()),
+                    Some(stored) if stored.record.message_id(topic) == item.message => Arc::new(stored.detached()),
+                    // The state outlived what the log had not synced, and its offset was given away again (I3).
+                    Some(_) => return never(Reason::LogDamaged, "the log lost the event with the power"),
                     None => return never(Reason::LogDamaged, "the log is damaged where the event stood"),
                 },
                 Err(LogError::BelowStart { .. }) => return never(Reason::RetentionPassed, "retention deleted the event"),
@@ -177,9 +179,9 @@ async fn load(context: &Context, table: &Table, item: &mut Item) -> Result<(), L
         }
         RetrySource::DeadLetter(id) => {
             let (state, id) = (Arc::clone(&context.state), *id);
-            let letter = context.blocking.spawn_blocking(move || state.dead_letter(id)).await;
+            let letter = context.blocking.run(move || state.dead_letter(id)).await;
             match letter {
-                Ok(Ok(Some(letter))) => {
+                Some(Ok(Some(letter))) => {
                     item.topic = letter.topic.clone();
                     item.position = letter.position;
                     let offset = letter.position.map_or(0, |position| position.offset);
@@ -188,9 +190,9 @@ async fn load(context: &Context, table: &Table, item: &mut Item) -> Result<(), L
                         Err(_) => return never(Reason::LogDamaged, "the dead letter cannot be read"),
                     }
                 }
-                Ok(Ok(None)) => return never(Reason::RetentionPassed, "the dead letter was deleted"),
-                Ok(Err(error)) => return Err(Loss::Unreadable(error.to_string())),
-                Err(_) => return Err(Loss::Unreadable("the state store's thread ended".into())),
+                Some(Ok(None)) => return never(Reason::RetentionPassed, "the dead letter was deleted"),
+                Some(Err(error)) => return Err(Loss::Unreadable(error.to_string())),
+                None => return Err(Loss::Unreadable("the state store's thread ended".into())),
             }
         }
     };
@@ -201,7 +203,7 @@ async fn load(context: &Context, table: &Table, item: &mut Item) -> Result<(), L
 /// Loads the subscription's retries that are due first.
 pub(super) async fn load_retries(context: Rc<Context>, subscription: SubscriptionId, limit: usize) -> Done {
     let state: Arc<dyn State> = Arc::clone(&context.state);
-    let loaded = context.blocking.spawn_blocking(move || state.retries(subscription, limit)).await;
-    let loaded = loaded.unwrap_or_else(|_| Err(StateError::Store("its thread ended".into())));
+    let loaded = context.blocking.run(move || state.retries(subscription, limit)).await;
+    let loaded = loaded.unwrap_or_else(|| Err(StateError::Store("its thread ended".into())));
     Done::Retries { subscription, loaded }
 }

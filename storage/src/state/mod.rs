@@ -10,6 +10,8 @@ mod batch;
 pub mod behaviour;
 pub mod embedded;
 mod keys;
+#[doc(hidden)]
+pub mod memory;
 mod rows;
 mod values;
 

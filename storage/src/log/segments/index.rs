@@ -12,6 +12,7 @@ use std::path::Path;
 
 use posthorn_domain::time::Time;
 
+use super::disk::Disk;
 use super::segment::{Mark, Segment};
 use super::shared::Shared;
 use super::summary::Summary;
@@ -31,8 +32,8 @@ pub(super) fn store(shared: &Shared, segment: &Segment, path: &Path) {
 }
 
 /// The segment at `path` as its index describes it, if that is sound and the file has the same length still.
-pub(super) fn load(path: &Path, base: u64, len: u64) -> Option<Segment> {
-    decode(&std::fs::read(path.with_extension("idx")).ok()?).filter(|segment| segment.base == base && segment.len() == len)
+pub(super) fn load(disk: &dyn Disk, path: &Path, base: u64, len: u64) -> Option<Segment> {
+    decode(&disk.read(&path.with_extension("idx")).ok()?).filter(|segment| segment.base == base && segment.len() == len)
 }
 
 pub(super) fn encode(segment: &Segment) -> Vec<u8> {

@@ -75,8 +75,12 @@ impl SegmentTopic {
         work: impl FnOnce(&Partition) -> Result<T, LogError> + Send + 'static,
     ) -> BoxFuture<'static, Result<T, LogError>> {
         let reads = self.shared.reads.clone();
+        let here = self.shared.config.flushers == 0;
         async move {
             let partition = partition?;
+            if here {
+                return work(&partition);
+            }
             let permit = reads.acquire_owned().await.map_err(|_| LogError::Closed)?;
             let work = move || {
                 let _permit = permit;
