@@ -33,3 +33,4 @@ mod reading;
 mod replays;
 mod retention;
 mod schemas;
+mod waiting;
