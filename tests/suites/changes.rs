@@ -40,7 +40,7 @@ async fn a_new_filter_holds_for_what_was_not_taken_yet() -> Result<()> {
     receiver.on("/filtered", Behaviour::Status(400));
     topic(&posthorn, "filters", json!({})).await?;
     let filters = |kind: &str| json!([{"topic": "filters"}, {"exact": {"type": kind}}]);
-    let members = json!({"filters": filters("a"), "retry": {"schedule": vec!["200ms"; 200], "jitter": 0}});
+    let members = json!({"filters": filters("a"), "retry": {"schedule": vec!["500ms"; 100], "jitter": 0}});
     let id = subscribe(&posthorn, "filters", &receiver.url("/filtered"), members).await?;
     typed(&posthorn, "a1", "a").await?;
     delivery(&posthorn, &id, "it waits", |item| item["status"] == "waiting").await?;

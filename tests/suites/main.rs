@@ -36,3 +36,4 @@ mod reading;
 mod replays;
 mod retention;
 mod schemas;
+mod waiting;

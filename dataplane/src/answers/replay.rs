@@ -73,7 +73,7 @@ impl Answers {
         };
         if !self.delivery.replay(row, ranges).await? {
             let detail = "as many replays of the subscription run as may (`delivery.max_replays`); wait for one to end, or cancel one";
-            return Err(Problem::new(Code::RateLimited, detail).with_retry_after(60));
+            return Err(Problem::new(Code::RateLimited, detail));
         }
         Ok(json!({"replay": replay, "events": events}))
     }
