@@ -163,7 +163,8 @@ impl Subscriber {
         if let Some(item) = self.due(now) {
             return Some(SmallVec::from_buf([item]));
         }
-        if self.is_ordered() && self.busy.len() >= MAX_BUSY_KEYS {
+        // Keys of retries that are still in the store are not known to be busy: after a start they are read first.
+        if self.is_ordered() && (self.busy.len() >= MAX_BUSY_KEYS || self.spilled) {
             return None;
         }
         for _ in 0..self.ready.len() {
