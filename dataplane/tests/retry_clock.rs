@@ -43,6 +43,9 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, LocalSet};
 
+#[path = "retry_clock/outage.rs"]
+mod outage;
+
 const SUBSCRIPTION: &str = "sub_01a2104c51ad71e9a54c477ec019129a";
 const START: u64 = 1_800_000_000_000;
 /// Longer than the default schedule takes.
@@ -233,6 +236,10 @@ impl TailSink for Tail {
 
 impl Engine {
     async fn start(dir: &Path, hands: &Hands, receiver: SocketAddr) -> Self {
+        Self::with(dir, hands, &resources(receiver)).await
+    }
+
+    async fn with(dir: &Path, hands: &Hands, resources: &Delta) -> Self {
         let clock = hands.clock();
         let tail = Arc::new(Tail::default());
         let settings = Config { clock: clock.clone(), ..Config::default() };
@@ -260,7 +267,7 @@ impl Engine {
         let (mut services, handle) = setup.build().unwrap();
         assert!(tail.0.set(handle.clone()).is_ok());
         let running = tokio::task::spawn_local(services.remove(0).run());
-        let applied = Builder::new(Arc::clone(&log) as _).apply(&Table::default(), &resources(receiver));
+        let applied = Builder::new(Arc::clone(&log) as _).apply(&Table::default(), resources);
         assert_eq!(applied.nacks, []);
         let engine = Self {
             handle,
@@ -279,9 +286,14 @@ impl Engine {
     }
 
     async fn append(&self, id: &str, ttl: Option<Duration>) {
+        self.append_keyed(id, None, ttl).await;
+    }
+
+    async fn append_keyed(&self, id: &str, key: Option<&str>, ttl: Option<Duration>) {
         let now = Time::from_millis(self.hands.now());
+        let event = EventBuilder::new(id, "/source", "type").build().with_attr("topic", "orders");
         let record = Record {
-            event: EventBuilder::new(id, "/source", "type").build().with_attr("topic", "orders"),
+            event: if let Some(key) = key { event.with_attr("partitionkey", key) } else { event },
             publisher: "test".into(),
             idempotency_key: None,
             accepted_at: now,
@@ -300,7 +312,11 @@ impl Engine {
     }
 
     async fn state(&self) -> SubscriptionState {
-        self.handle.state_of(SUBSCRIPTION.parse().unwrap()).await.unwrap().unwrap()
+        self.state_of(SUBSCRIPTION).await
+    }
+
+    async fn state_of(&self, id: &str) -> SubscriptionState {
+        self.handle.state_of(id.parse().unwrap()).await.unwrap().unwrap()
     }
 
     /// Waits until the attempt with this number is recorded and the delivery waits for its next.
@@ -349,16 +365,24 @@ impl Engine {
 }
 
 fn resources(receiver: SocketAddr) -> Delta {
-    let made = |document: Value| Resource { revision: 1, incarnation: 1, document: Document::of(&document), secrets: Default::default() };
-    let id: SubscriptionId = SUBSCRIPTION.parse().unwrap();
-    let subscription = json!({
-        "id": SUBSCRIPTION, "filters": [{"topic": "orders"}], "endpoint": {"url": format!("http://hook.example:{}/", receiver.port())},
+    resources_of(&[subscription(SUBSCRIPTION, &format!("http://hook.example:{}/", receiver.port()))])
+}
+
+fn resources_of(subscriptions: &[Value]) -> Delta {
+    let made = |document: &Value| Resource { revision: 1, incarnation: 1, document: Document::of(document), secrets: Default::default() };
+    let topic = json!({"name": "orders", "partitions": 1, "retention": {"age": "90d"}});
+    let key = |subscription: &Value| ResourceKey::subscription(subscription["id"].as_str().unwrap());
+    let mut changed = vec![(ResourceKey::topic("orders"), made(&topic))];
+    changed.extend(subscriptions.iter().map(|subscription| (key(subscription), made(subscription))));
+    Delta { revision: 1, changed: changed.into_iter().collect(), removed: Vec::new() }
+}
+
+fn subscription(id: &str, url: &str) -> Value {
+    json!({
+        "id": id, "filters": [{"topic": "orders"}], "endpoint": {"url": url},
         "signing": [{"scheme": "standard-webhooks", "secret": "whsec_UMpqVxBV/1kJNTiPzVAxd26Cr5+tpMr6a2/p4hPCuGk="}],
         "retry": {"jitter": 0}, "start": "earliest", "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z",
-    });
-    let topic = json!({"name": "orders", "partitions": 1, "retention": {"age": "90d"}});
-    let changed = [(ResourceKey::topic("orders"), made(topic)), (ResourceKey::subscription(id), made(subscription))];
-    Delta { revision: 1, changed: changed.into(), removed: Vec::new() }
+    })
 }
 
 fn limits() -> config::Delivery {
