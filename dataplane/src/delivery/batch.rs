@@ -154,6 +154,11 @@ impl Subscriber {
 
     /// One event of the next lane that has one that may go.
     fn one(&mut self, now: Time, names: &Names) -> Picked {
+        if !self.ready.is_empty()
+            && let Err(at) = self.rate.fits(now, 1)
+        {
+            return Picked::At(at);
+        }
         for _ in 0..self.ready.len() {
             let Some(key) = self.ready.pop_front() else { break };
             let mut items = Items::new();
