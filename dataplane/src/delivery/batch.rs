@@ -161,6 +161,11 @@ impl Subscriber {
 
     /// One event of the next lane that has one that may go; what is new goes before what is delivered again.
     fn one(&mut self, now: Time, names: &Names) -> Picked {
+        if !self.ready.is_empty()
+            && let Err(at) = self.rate.fits(now, 1)
+        {
+            return Picked::At(at);
+        }
         let (fill, limit) = (Fill { events: 1, bytes: usize::MAX, wait: Duration::ZERO }, self.limit());
         for replays in [false, true] {
             for _ in 0..self.ready.len() {

@@ -17,8 +17,10 @@ use super::pages::{Join, Kept, PAGE_BYTES, PAGE_RECORDS, Waiter};
 use super::shard::Shard;
 use super::work::Done;
 
-/// Subscriptions that are behind and get a turn at once.
-const AT_ONCE: usize = 4;
+/// Requests that one that is behind begins in a turn.
+const REQUESTS: usize = 16;
+/// Events that one that is behind looks at in a turn; a filter may take microseconds for each.
+const EVENTS: usize = 64;
 /// Turns of the others after which those that are behind get one, however much there is to do.
 const PATIENCE: u32 = 64;
 /// Those who wait in line that are served by whatever ends.
@@ -35,14 +37,13 @@ impl Shard {
         }
     }
 
-    /// Lets a few of those that are behind act: there is time to spare, or they have waited long.
+    /// Lets the next of those that are behind act a little: there is time to spare, or they have waited long.
     pub(super) fn go_on(&mut self) {
         self.patience = 0;
         let now = self.context.clock.now();
-        for _ in 0..AT_ONCE {
-            let Some(id) = self.later.pop_front() else { return };
+        if let Some(id) = self.later.pop_front() {
             self.in_turn.remove(&id);
-            self.pump(id, now);
+            self.pump(id, now, REQUESTS);
         }
     }
 
@@ -92,7 +93,8 @@ impl Shard {
         }
         match self.pages.find(key.part, next) {
             Some(page) => {
-                self.context.metrics.pages_shared.increment(1);
+                let shared = page.is_new_to(id, key, next);
+                self.context.metrics.pages_shared.increment(u64::from(shared));
                 self.take_page(id, key, &page);
             }
             None => self.read_page(id, key, next),
@@ -128,7 +130,8 @@ impl Shard {
         });
         match page {
             Ok(page) => {
-                let page = self.pages.keep(part, from, page);
+                let reader = waiters.first().map(|first| (first.subscription, first.lane));
+                let page = self.pages.keep(part, from, page, reader);
                 // One at once, so that somebody comes on whatever becomes of the page.
                 if let Some(first) = waiters.first().filter(|first| first.next == from) {
                     self.take_page(first.subscription, first.lane, &page);
@@ -169,7 +172,12 @@ impl Shard {
         let until = lane.until.unwrap_or(u64::MAX);
         let mut next = page.page.next.min(until);
         let (mut taken, mut bytes, mut room): (Vec<Arc<Stored>>, usize, Room) = (Vec::new(), 0, Room::Yes);
-        for stored in page.page.records.iter().filter(|stored| (from..until).contains(&stored.offset)) {
+        let here = page.page.records.iter().filter(|stored| (from..until).contains(&stored.offset));
+        for (nth, stored) in here.enumerate() {
+            if nth == EVENTS {
+                next = stored.offset;
+                break;
+            }
             if !self.decided.wants(&subscriber.route, &table, &topic, key.part, stored) {
                 continue;
             }

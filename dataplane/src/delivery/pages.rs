@@ -24,11 +24,20 @@ const MAX_PAGES: usize = 64;
 pub(super) struct Kept {
     part: u32,
     from: u64,
+    /// Who had it read.
+    reader: Option<(SubscriptionId, LaneKey)>,
     pub(super) page: Page,
     /// Bytes of its records.
     pub(super) bytes: usize,
     /// Bytes that it holds in memory.
     held: usize,
+}
+
+impl Kept {
+    /// Whether a lane that is at `next` begins with it and had not asked for it.
+    pub(super) fn is_new_to(&self, id: SubscriptionId, lane: LaneKey, next: u64) -> bool {
+        next == self.from && self.reader != Some((id, lane))
+    }
 }
 
 /// A lane that waits for a read.
@@ -97,7 +106,7 @@ impl Pages {
     }
 
     /// Keeps what was read from `from` on.
-    pub(super) fn keep(&mut self, part: u32, from: u64, mut page: Page) -> Rc<Kept> {
+    pub(super) fn keep(&mut self, part: u32, from: u64, mut page: Page, reader: Option<(SubscriptionId, LaneKey)>) -> Rc<Kept> {
         let bytes: usize = page.records.iter().map(|stored| weight(stored)).sum();
         // Records are slices of what was read at once; few of them must not hold all of it.
         let whole = bytes >= PAGE_BYTES / 2;
@@ -105,7 +114,7 @@ impl Pages {
             page.records.iter_mut().for_each(|stored| *stored = Arc::new(stored.detached()));
         }
         let held = if whole { bytes.max(PAGE_BYTES) } else { bytes + size_of::<Kept>() };
-        let kept = Rc::new(Kept { part, from, page, bytes, held });
+        let kept = Rc::new(Kept { part, from, reader, page, bytes, held });
         self.held += held;
         self.kept.push_back(Rc::clone(&kept));
         while self.kept.len() > 1 && (self.held > self.limit || self.kept.len() > MAX_PAGES) {
@@ -157,13 +166,13 @@ mod tests {
     #[test]
     fn the_newest_pages_are_kept_within_bytes() {
         let mut pages = Pages::new(4000);
-        pages.keep(1, 0, page(0..10));
+        pages.keep(1, 0, page(0..10), None);
         let one = pages.held();
         assert!(one > 1600 && pages.find(1, 9).is_some() && pages.find(1, 10).is_none() && pages.find(2, 3).is_none());
-        pages.keep(1, 10, page(10..20));
-        pages.keep(2, 0, page(0..10));
+        pages.keep(1, 10, page(10..20), None);
+        pages.keep(2, 0, page(0..10), None);
         assert!(pages.held() <= 4000 && pages.find(1, 5).is_none() && pages.find(2, 5).is_some());
-        pages.keep(1, 50, page(50..900));
+        pages.keep(1, 50, page(50..900), None);
         assert!(pages.find(2, 5).is_none() && pages.find(1, 60).is_some(), "the newest is kept, however large");
         pages.forget(1);
         assert_eq!((pages.held(), pages.find(1, 60).is_none()), (0, true));

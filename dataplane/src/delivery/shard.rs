@@ -243,7 +243,7 @@ impl Shard {
         }
         while let Some(id) = self.turn.pop_front() {
             self.in_turn.remove(&id);
-            self.pump(id, now);
+            self.pump(id, now, usize::MAX);
         }
         self.be_patient();
         if !self.is_halted() {
@@ -262,16 +262,21 @@ impl Shard {
             subscriber.flush = true;
             gathering.push(subscriber.id());
         }
-        gathering.into_iter().for_each(|id| self.pump(id, now));
+        gathering.into_iter().for_each(|id| self.pump(id, now, usize::MAX));
     }
 
-    /// Sends what the subscriber may send now, and reads on where its lanes have room.
-    pub(super) fn pump(&mut self, id: SubscriptionId, now: Time) {
+    /// Sends what the subscriber may send now, in at most so many requests, and reads on where its lanes have room.
+    pub(super) fn pump(&mut self, id: SubscriptionId, now: Time, mut requests: usize) {
         let max_in_flight = self.context.config.max_in_flight_per_subscription;
         let halted = self.is_halted();
         while let Some(subscriber) = self.subscribers.get_mut(&id).filter(|_| !halted) {
             match subscriber.gate(now, max_in_flight) {
-                Ok(()) => {}
+                // The rest has its turn behind the others.
+                Ok(()) if requests == 0 => {
+                    self.look_at(id);
+                    break;
+                }
+                Ok(()) => requests -= 1,
                 Err(Hold::Open) => break,
                 Err(Hold::Until(at)) => {
                     self.wake(id, at);
