@@ -12,7 +12,6 @@
 mod ask;
 mod attempt;
 mod breaker;
-mod budget;
 mod checkpoint;
 mod concurrency;
 mod decided;
@@ -28,6 +27,7 @@ mod pull;
 mod purse;
 mod rate;
 mod request;
+mod retry_budget;
 mod service;
 mod settle;
 mod shard;

@@ -12,7 +12,7 @@ use foldhash::{HashMap, HashSet};
 use posthorn_domain::ids::SubscriptionId;
 use posthorn_domain::time::Time;
 
-use super::budget::Budget;
+use super::retry_budget::Budget;
 
 /// How often a line asks for tokens.
 const PAUSE: Duration = Duration::from_millis(20);

@@ -15,10 +15,10 @@ use rustls::ClientConfig;
 use tokio::sync::{mpsc, oneshot};
 
 use super::ask::{Ask, Letter, Range};
-use super::budget::Budget;
 use super::mailbox::Mailbox;
 use super::pull::{Moves, Pull};
 use super::purse::Purse;
+use super::retry_budget::Budget;
 use super::shard::{Command, Context, Shard};
 use super::signatures::Signatures;
 use super::tables::Restored;
