@@ -117,7 +117,7 @@ const PURE: &[(&str, &str)] = &[
     ("delivery/share.rs", "shares are counts in two spans of time"),
     ("delivery/concurrency.rs", "how much an endpoint can take is a function of its answers"),
     ("delivery/flow.rs", "what an endpoint asked for is a function of its answers and time"),
-    ("delivery/budget.rs", "a budget is a few numbers that time and attempts move"),
+    ("delivery/retry_budget.rs", "a budget is a few numbers that time and attempts move"),
     ("delivery/purse.rs", "who gets the next token is a queue"),
     ("egress/allowed_rate.rs", "a header in, a rate out"),
     ("delivery/lane.rs", "a lane is a state: what it has seen and what it may send"),

@@ -4,6 +4,8 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use posthorn_proto::admin::IdRequest;
+use posthorn_proto::admin::subscriptions_client::SubscriptionsClient;
 use posthorn_tests::{Behaviour, Config, Posthorn, Receiver, eventually};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -69,6 +71,12 @@ async fn mixed_results_open_the_breaker_by_their_share() -> Result<()> {
     let open = shows(&posthorn, &mixed, "it is open", |state| state["breaker"] == "open" && state["next_probe_at"].is_string()).await?;
     ensure!(is_open(&open, "failure_share") && open["breaker_since"].is_string() && open["concurrency"] == 1, "{open}");
     ensure!(sample(&posthorn, "posthorn_breaker_openings_total{reason=\"failure_share\"}").await? == 1.0);
+    // The same over gRPC.
+    let mut client = SubscriptionsClient::connect(posthorn.url_of_control()).await?;
+    let read = client.get_subscription(IdRequest { id: mixed.clone(), if_match: None }).await?.into_inner();
+    let said = read.state.context("a state")?;
+    ensure!(said.breaker_reason.as_deref() == Some("failure_share") && said.concurrency == 1 && !said.retries_held, "{said:?}");
+    ensure!(said.breaker_since.as_deref() == open["breaker_since"].as_str(), "{said:?} {open}");
     // The neighbour does not notice, and the partner's recovery is noticed at once.
     receiver.wait_for_unique("/well", 22, SOON).await?;
     let neighbour = shows(&posthorn, &well, "the neighbour is done", |state| state["in_flight"] == 0).await?;
@@ -155,6 +163,25 @@ async fn who_comes_back_gets_ever_more_and_not_all_at_once() -> Result<()> {
     ensure!(arrivals.len() > 64, "too few to show it: {}", arrivals.len());
     let done = shows(&posthorn, &hook, "all is delivered", |state| state["in_flight"] == 0 && state["lag"] == 0).await?;
     ensure!(done["concurrency"] == 32 && done["breaker"] == "closed", "{done}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_is_overloaded_gets_less_at_once_and_then_as_much_as_before() -> Result<()> {
+    let (posthorn, receiver) = start(Config::default()).await?;
+    receiver.on("/busy", Behaviour::Sequence(vec![Behaviour::Status(429), Behaviour::Status(500), Behaviour::Ok]));
+    let members = json!({"retry": once(), "limits": {"in_flight": 16}});
+    let busy = subscribe(&posthorn, "orders", &receiver.url("/busy"), members).await?;
+    publish(&posthorn, "orders", "first").await?;
+    let less = shows(&posthorn, &busy, "the first has ended", |state| state["waiting"] == 1 && state["in_flight"] == 0).await?;
+    ensure!(less["concurrency"] == 8 && less["breaker"] == "closed" && less["held_until"].is_null(), "{less}");
+    publish(&posthorn, "orders", "second").await?;
+    let same = shows(&posthorn, &busy, "the second has ended", |state| state["waiting"] == 2 && state["in_flight"] == 0).await?;
+    ensure!(same["concurrency"] == 8, "a failure that was quick says nothing of load: {same}");
+    // One more for each round that goes well: 8 and 9 and so on to 15 answers.
+    publish_all(&posthorn, "a", 120).await?;
+    shows(&posthorn, &busy, "it has its whole limit again", |state| state["concurrency"] == 16 && state["lag"] == 0).await?;
+    ensure!(receiver.tally("/busy").total == 122, "{:?}", receiver.tally("/busy"));
     Ok(())
 }
 
