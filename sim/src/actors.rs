@@ -12,12 +12,14 @@ use posthorn_domain::direction::Direction;
 use posthorn_domain::event::{AttrKind, DataKind, EventBuilder};
 use posthorn_domain::problem::{Code, Problem};
 use posthorn_domain::qos::Durability;
+use posthorn_domain::record::Record;
 use posthorn_domain::time::Time;
 use posthorn_storage::state::memory::Memory;
+use posthorn_storage::state::{DeadLetterFilter, State as _};
 
 use crate::control::{Control, Status};
 use crate::node::{Node, number_of};
-use crate::oracle::{Event, PUBLISHER, SOURCE};
+use crate::oracle::{Event, PUBLISHER, SOURCE, event_of};
 use crate::plan::TYPES;
 use crate::random::Random;
 use crate::world::{World, sleep};
@@ -46,7 +48,7 @@ impl Publisher {
             key: random.percent(70).then(|| random.below(4)),
             ty: random.below(TYPES),
             durability: random.pick(&[Durability::Sync, Durability::Sync, Durability::Log, Durability::None]),
-            size: random.index(700),
+            size: random.index(700) + if world.plan.flood { 1_500 } else { 0 },
             ttl: random.percent(10).then(|| random.within(1, 20)),
             acked: None,
             kept: None,
@@ -136,7 +138,7 @@ fn settled(world: &World, event: usize, result: Result<Outcome, Problem>) -> boo
 pub(crate) async fn meddle(world: Arc<World>, node: Rc<Node>, control: Rc<RefCell<Control>>, state: Arc<Memory>, mut random: Random) {
     loop {
         sleep(random.within(300, 6_000)).await;
-        match random.below(13) {
+        match random.below(15) {
             0 => {
                 world.note(format_args!("the disk is full"));
                 world.disk.set_full(true);
@@ -170,17 +172,35 @@ pub(crate) async fn meddle(world: Arc<World>, node: Rc<Node>, control: Rc<RefCel
                 world.note(format_args!("the process will end in the middle of a change of the disk"));
                 world.disk.die_after(random.below(12));
             }
+            6 | 7 => retry_letter(&world, &node, &control, &state, &mut random).await,
             _ => {
                 let number = random.index(world.plan.subscriptions.len());
                 let status = control.borrow().statuses[number];
                 match (status, random.below(100)) {
                     (Status::Active, 0..30) => set(&world, &node, &control, number, Status::Paused).await,
                     (Status::Active, 30..35) => set(&world, &node, &control, number, Status::Deleted).await,
-                    (Status::Paused | Status::Disabled, 0..60) => set(&world, &node, &control, number, Status::Active).await,
+                    (Status::Unborn | Status::Paused | Status::Disabled, 0..60) => {
+                        set(&world, &node, &control, number, Status::Active).await
+                    }
                     _ => {}
                 }
             }
         }
+    }
+}
+
+/// Has a dead letter tried again, as a person may.
+async fn retry_letter(world: &World, node: &Node, control: &RefCell<Control>, state: &Memory, random: &mut Random) {
+    let letters = state.dead_letters(&DeadLetterFilter::default(), None, 100).map(|page| page.items).unwrap_or_default();
+    let Some(letter) = letters.get(random.index(letters.len())) else { return };
+    let number = world.plan.subscriptions.iter().position(|wanted| Some(wanted.id) == letter.subscription);
+    let event = Record::decode(&letter.record).ok().and_then(|record| event_of(&record));
+    let (Some(number), Some(event), Some(id)) = (number, event, letter.subscription) else { return };
+    if control.borrow().statuses[number] == Status::Active {
+        world.note(format_args!("the dead letter of event {event} to subscription {number} is tried again"));
+        world.oracle.lock().by_hand.insert((number, event));
+        // A process that ends meanwhile gives no answer.
+        node.handle.retry(id, letter).await.ok();
     }
 }
 

@@ -8,6 +8,8 @@ use crate::plan::Plan;
 /// The status of a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Status {
+    /// It is not made yet.
+    Unborn,
     /// It delivers.
     Active,
     /// A person has stopped it.
@@ -28,7 +30,8 @@ pub(crate) struct Control {
 impl Control {
     /// As the plan begins.
     pub(crate) fn new(plan: &Plan) -> Self {
-        Self { statuses: vec![Status::Active; plan.subscriptions.len()], revision: 1 }
+        let status = |late| if late { Status::Unborn } else { Status::Active };
+        Self { statuses: plan.subscriptions.iter().map(|wanted| status(wanted.late)).collect(), revision: 1 }
     }
 
     /// Everything, for a node that knows nothing.
@@ -52,7 +55,7 @@ impl Control {
             Status::Active => "active",
             Status::Paused => "paused",
             Status::Disabled => "disabled",
-            Status::Deleted => return None,
+            Status::Unborn | Status::Deleted => return None,
         };
         let wanted = &plan.subscriptions[number];
         Some((ResourceKey::subscription(wanted.id), self.resource(&wanted.document(status))))

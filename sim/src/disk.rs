@@ -358,7 +358,7 @@ impl Disk for Attached {
     }
 
     fn random(&self) -> u64 {
-        self.disk.0.lock().random.next()
+        self.disk.0.lock().random.draw()
     }
 }
 

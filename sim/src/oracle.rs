@@ -1,7 +1,7 @@
 //! Knows what was promised and sees what happens: events as publishers made them, the log as its tail tells it, requests as endpoints
 //! get them. Says which promise is broken, by its number.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -122,6 +122,8 @@ pub struct Oracle {
     pub ends: Vec<(End, Time, bool)>,
     /// Since when subscriptions are known not to deliver.
     pub silent: Vec<Option<Time>>,
+    /// Deliveries that a person has had tried again, which may come at any time.
+    pub by_hand: BTreeSet<(usize, usize)>,
     /// Since when subscriptions can deliver, by their status and the process's life.
     pub ready: Vec<Time>,
     /// The longest that an event waited for its first request to an endpoint that is well, with nothing in its way.
@@ -146,7 +148,7 @@ pub struct Oracle {
 const SLACK: Duration = Duration::from_millis(2_500);
 
 /// The longest that an endpoint that is well waits for an event, whatever its neighbours do.
-const LATEST: Duration = Duration::from_secs(12);
+const LATEST: Duration = Duration::from_secs(3);
 
 /// How long after a pause what was begun before it may still go out.
 const GRACE: Duration = Duration::from_secs(1);
@@ -166,6 +168,7 @@ impl Oracle {
             refused: false,
             ends: Vec::new(),
             silent: vec![None; plan.subscriptions.len()],
+            by_hand: BTreeSet::new(),
             ready: vec![Time::ZERO; plan.subscriptions.len()],
             latest: Duration::ZERO,
             most_held: 0,
@@ -314,13 +317,20 @@ impl Oracle {
         if !self.wanted(subscription, event) {
             self.broken("I2", format!("event {event} went to subscription {subscription}, which does not want it"));
         }
+        let by_hand = self.by_hand.contains(&(subscription, event));
         let Some(kept) = self.events[event].kept else {
+            // A dead letter has its event with it.
+            if by_hand {
+                return;
+            }
             return self.broken("I1", format!("event {event} went to subscription {subscription}, and is not in the log"));
         };
         if kept.expires.is_some_and(|expires| expires <= now) {
             self.broken("I13", format!("event {event} went to subscription {subscription} after it had expired"));
         }
-        self.check_order(subscription, event, kept);
+        if !by_hand {
+            self.check_order(subscription, event, kept);
+        }
         let life = self.life;
         let delivery = self.deliveries.entry((subscription, event)).or_default();
         let (is_first, well) = (delivery.requests == 0, self.well[subscription]);
@@ -335,7 +345,7 @@ impl Oracle {
         delivery.requests += 1;
         delivery.first.get_or_insert(now);
         delivery.last = now;
-        if let Some((at, then, true)) = delivery.taken {
+        if let Some((at, then, true)) = delivery.taken.filter(|_| !by_hand) {
             self.repeats += 1;
             self.check_repeat(subscription, event, at, then, life);
         }

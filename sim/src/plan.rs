@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use crate::random::Random;
 
 const SECRETS: [&str; 2] = ["whsec_UMpqVxBV/1kJNTiPzVAxd26Cr5+tpMr6a2/p4hPCuGk=", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD8fGkIWtqOYg="];
-/// Pages that are held at once, together.
-const MOST_PAGES: usize = 768 << 10;
+/// Bytes of one read of the log.
+const PAGE: usize = 256 << 10;
 /// Types of events; a subscription may want one of them only.
 pub const TYPES: u64 = 3;
 
@@ -63,6 +63,8 @@ pub struct Wanted {
     pub never: bool,
     /// Requests at a time.
     pub in_flight: u32,
+    /// Whether it is made only while the process runs already.
+    pub late: bool,
     /// Whether a rate is set.
     pub rated: bool,
     /// Attempts that are made at most.
@@ -95,10 +97,12 @@ impl Plan {
     /// The plan of this seed.
     pub fn draw(random: &mut Random) -> Self {
         let flood = random.percent(2);
-        let topics: Vec<_> = (0..random.within(1, 3)).map(|number| TopicPlan::draw(random, number)).collect();
+        let mut topics: Vec<_> = (0..random.within(1, 3)).map(|number| TopicPlan::draw(random, number)).collect();
         let mut subscriptions: Vec<_> = (0..random.within(1, 8)).map(|number| Wanted::draw(random, number, topics.len())).collect();
         if flood {
-            subscriptions.truncate(3);
+            topics.truncate(1);
+            topics[0].partitions = 1;
+            subscriptions = (0..2).map(|number| Wanted::draw(random, number, 1)).collect();
             subscriptions[0].nature = Nature::Dead;
         }
         // One a topic at most: tokio wakes those who watch the same thing in an order of its own chance.
@@ -112,7 +116,7 @@ impl Plan {
             max_in_flight_per_subscription: 12,
             idle_timeout: Duration::from_secs(60),
             connection_max_age: Duration::from_secs(600),
-            max_tail_bytes: random.pick(&[2 << 10, 16 << 10, 1 << 20]),
+            max_tail_bytes: if flood { 16 << 10 } else { random.pick(&[2 << 10, 16 << 10, 1 << 20]) },
             max_lane_events: random.pick(&[2, 8, 100]),
             checkpoint_interval: CHECKPOINTS,
             dns_servers: Vec::new(),
@@ -140,7 +144,7 @@ impl Plan {
             flood,
             shards: random.pick(&[1, 1, 2, 3]),
             segment_bytes: random.pick(&[1 << 10, 4 << 10, 32 << 10]),
-            pending_bytes: random.pick(&[4 << 10, 1 << 20]),
+            pending_bytes: if flood { 64 << 10 } else { random.pick(&[4 << 10, 1 << 20]) },
             delivery,
         }
     }
@@ -152,8 +156,8 @@ impl Plan {
     pub fn max_held(&self) -> usize {
         let partitions: usize = self.topics.iter().map(|topic| topic.partitions as usize).sum();
         let lanes = self.subscriptions.len() * partitions;
-        let pages = (lanes + self.readers.len()) * (256 << 10);
-        self.pending_bytes + usize::from(self.shards) * self.delivery.max_tail_bytes + pages.min(MOST_PAGES)
+        let pages = (lanes + self.readers.len()) * PAGE;
+        self.pending_bytes + usize::from(self.shards) * self.delivery.max_tail_bytes + pages
     }
 }
 
@@ -195,11 +199,11 @@ impl Wanted {
     fn draw(random: &mut Random, number: u64, topics: usize) -> Self {
         let mut bytes = [7; 16];
         // The last bytes choose the shard.
-        bytes[8..].copy_from_slice(&random.next().to_be_bytes());
+        bytes[8..].copy_from_slice(&random.draw().to_be_bytes());
         let id = SubscriptionId::from_bytes(bytes);
         let topic = random.percent(80).then(|| random.index(topics));
         let ty = random.percent(40).then(|| random.below(TYPES));
-        let (ordered, never, rated) = (random.percent(50), random.percent(25), random.percent(15));
+        let (ordered, never, rated, late) = (random.percent(50), random.percent(25), random.percent(15), random.percent(20));
         let schedule: Vec<u64> = (0..random.within(0, 5)).map(|_| random.pick(&[0, 1, 2, 5, 20, 60])).collect();
         let max_age = random.pick(&[30, 600, 86_400]);
         let nature = random.pick(&[Nature::Healthy, Nature::Flaky, Nature::Flaky, Nature::Slow, Nature::Outages, Nature::Leaving]);
@@ -237,7 +241,7 @@ impl Wanted {
             "updated_at": "2026-01-01T00:00:00Z",
         });
         let attempts = u32::try_from(schedule.len()).unwrap_or(0) + 1;
-        Self { id, topic, ty, ordered, never, in_flight, rated, attempts, max_age, nature, spec }
+        Self { id, topic, ty, ordered, never, in_flight, late, rated, attempts, max_age, nature, spec }
     }
 
     /// As the control plane sends it, with this status.

@@ -12,11 +12,11 @@ impl Random {
 
     /// A stream of its own, so that what one part draws does not move what another gets.
     pub fn fork(&mut self) -> Self {
-        Self(self.next())
+        Self(self.draw())
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -26,7 +26,7 @@ impl Random {
 
     /// One of `0..count`; 0 when there is none.
     pub fn below(&mut self, count: u64) -> u64 {
-        self.next() % count.max(1)
+        self.draw() % count.max(1)
     }
 
     /// One of `from..=to`.

@@ -133,7 +133,8 @@ impl Lives {
         let random = &mut self.random;
         self.state = Arc::new(if how == End::Power {
             world.disk.lose_power();
-            self.state.after_power_loss(|unsynced| random.index(unsynced + 1))
+            // All, none and some: the log and the state lose what they lose without asking each other.
+            self.state.after_power_loss(|unsynced| [unsynced, 0, random.index(unsynced + 1)][random.index(3)])
         } else {
             self.state.after_kill()
         });
@@ -167,7 +168,7 @@ impl Lives {
         let random = &mut self.random;
         let meddling = meddle(Arc::clone(world), Rc::clone(&node), Rc::clone(&self.control), Arc::clone(&self.state), random.fork());
         tokio::task::spawn_local(meddling);
-        let how = random.pick(&[End::Kill, End::Kill, End::Power, End::Clean]);
+        let how = random.pick(&[End::Kill, End::Kill, End::Power, End::Power, End::Clean]);
         tokio::select! {
             biased;
             () = world.crashed.notified() => Ok(if how == End::Clean { End::Kill } else { how }),
@@ -221,7 +222,7 @@ impl Lives {
         sleep(100).await;
         for number in 0..world.plan.subscriptions.len() {
             let status = self.control.borrow().statuses[number];
-            if matches!(status, Status::Paused | Status::Disabled) {
+            if matches!(status, Status::Unborn | Status::Paused | Status::Disabled) {
                 set(&world, node, &self.control, number, Status::Active).await;
             }
         }
