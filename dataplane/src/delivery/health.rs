@@ -83,7 +83,7 @@ impl Shard {
     /// Gives the retries that wait for the node's budget their turns, and tells it of first attempts.
     pub(super) fn spend(&mut self, now: Time) {
         while let Some(id) = self.purse.next_turn(now) {
-            self.pump(id, now);
+            self.pump(id, now, usize::MAX);
             self.purse.end_turn();
         }
         self.purse.flush();
