@@ -167,14 +167,17 @@ impl Shard {
         let (table, topic) = (Arc::clone(&self.table), Arc::clone(&part.topic));
         let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
         let most = if subscriber.breaker.is_open() { 1 } else { self.context.config.max_lane_events };
+        let batch = subscriber.is_batch();
         let Some(lane) = subscriber.lanes.get_mut(&key) else { return };
         let Mode::Lagging { next: from, .. } = lane.mode else { return };
         let until = lane.until.unwrap_or(u64::MAX);
+        // Batches of what was read in small steps would be small.
+        let looked_at = if batch { PAGE_RECORDS } else { EVENTS };
         let mut next = page.page.next.min(until);
         let (mut taken, mut bytes, mut room): (Vec<Arc<Stored>>, usize, Room) = (Vec::new(), 0, Room::Yes);
         let here = page.page.records.iter().filter(|stored| (from..until).contains(&stored.offset));
         for (nth, stored) in here.enumerate() {
-            if nth == EVENTS {
+            if nth == looked_at {
                 next = stored.offset;
                 break;
             }
