@@ -219,12 +219,10 @@ impl Shard {
     /// A lane loses a range of the log: one dead letter tells of it, unless retention took it from a subscription that allows none.
     pub(super) fn lose_lane_range(&mut self, id: SubscriptionId, key: LaneKey, lost: Range<u64>, reason: Reason) {
         let Some((topic, partition)) = self.names.get(&key.part).cloned() else { return };
-        if lost.is_empty() {
-            return;
-        }
+        let Some(subscriber) = self.subscribers.get(&id).filter(|_| !lost.is_empty()) else { return };
         let last = lost.end - 1;
         let detail = if reason == Reason::RetentionPassed {
-            let allowed = self.subscribers.get(&id).is_none_or(|subscriber| allows(subscriber));
+            let allowed = allows(subscriber);
             tell::retention_passed(&self.context, id, &topic, partition, lost.clone(), allowed);
             tracing::warn!(subscription = %id, %topic, from = lost.start, to = lost.end, allowed, "retention passed a lane");
             if !allowed {

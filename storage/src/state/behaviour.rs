@@ -70,7 +70,7 @@ pub fn letter(n: u64, to: Option<SubscriptionId>, reason: Reason) -> DeadLetter 
         record: Bytes::from(vec![n as u8; 20]),
         subscription: to,
         delivery: to.map(|_| DeliveryId::from_bytes([4; 16])),
-        replay: (n % 2 == 0).then(|| ReplayId::from_bytes([n as u8; 16])),
+        replay: n.is_multiple_of(2).then(|| ReplayId::from_bytes([n as u8; 16])),
         attempts: 9,
         errors: vec![Fault { schema: Some("order:1".into()), pointer: "#/a".into(), detail: "is missing".into() }],
     }
