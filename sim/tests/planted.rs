@@ -15,6 +15,14 @@ fn found(bug: Bug, within: u64) -> (u64, &'static str) {
 }
 
 #[test]
+fn without_a_bug_nothing_is_found() {
+    plant(None);
+    for seed in 0..20 {
+        assert_eq!(run_safely(seed).violation, None, "seed {seed}");
+    }
+}
+
+#[test]
 fn a_skipped_sync_is_found() {
     assert_eq!(found(Bug::SkippedSync, 100).1, "I1");
 }
