@@ -148,7 +148,7 @@ async fn oversize(posthorn: &Posthorn, body: &[u8], count: usize) -> Result<()> 
 }
 
 /// Bytes of the process that are in memory.
-fn resident(posthorn: &Posthorn) -> Result<u64> {
+pub(crate) fn resident(posthorn: &Posthorn) -> Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{}/status", posthorn.pid().context("it runs")?))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
     let kib: u64 = line.trim().trim_end_matches(" kB").trim().parse()?;
