@@ -141,7 +141,7 @@ pub struct Oracle {
     flights: BTreeMap<u64, Flight>,
     next: u64,
     /// By subscription and key: the last offset that was sent in this life.
-    order: BTreeMap<(usize, Place, u64), u64>,
+    order: BTreeMap<(usize, Place, u64), Vec<Vec<u64>>>,
 }
 
 /// How long after its delivery progress may go unwritten, beside the interval: the stalls that the simulation makes itself.
@@ -298,6 +298,7 @@ impl Oracle {
         if self.silent[subscription].is_some_and(|since| now.since(since) > GRACE) {
             self.broken("I2", format!("a request went to subscription {subscription}, which does not deliver"));
         }
+        self.check_order(subscription, &events);
         for event in &events {
             self.requested(subscription, *event, now);
         }
@@ -327,9 +328,6 @@ impl Oracle {
         };
         if kept.expires.is_some_and(|expires| expires <= now) {
             self.broken("I13", format!("event {event} went to subscription {subscription} after it had expired"));
-        }
-        if !by_hand {
-            self.check_order(subscription, event, kept);
         }
         let life = self.life;
         let delivery = self.deliveries.entry((subscription, event)).or_default();
@@ -371,16 +369,26 @@ impl Oracle {
         }
     }
 
-    /// Within a life the events of one key go out in the log's order, each again and again before the next.
-    fn check_order(&mut self, subscription: usize, event: usize, kept: Kept) {
-        let (Some(key), true) = (self.events[event].key, self.wants[subscription].2) else { return };
-        let last = self.order.insert((subscription, kept.place, key), kept.offset);
-        if let Some(last) = last.filter(|last| *last > kept.offset) {
-            let text = format!(
-                "key {key} of subscription {subscription}: event {event} at {:?} {} went out after the one at {last}",
-                kept.place, kept.offset
-            );
-            self.broken("I12", text);
+    /// Within a life the events of one key go out in the log's order, each again and again before the next. Those of one batch may have
+    /// gone out together.
+    fn check_order(&mut self, subscription: usize, events: &[usize]) {
+        let mut lines: BTreeMap<(Place, u64), Vec<u64>> = BTreeMap::new();
+        for event in events.iter().filter(|event| self.wants[subscription].2 && !self.by_hand.contains(&(subscription, **event))) {
+            if let (Some(key), Some(kept)) = (self.events[*event].key, self.events[*event].kept) {
+                lines.entry((kept.place, key)).or_default().push(kept.offset);
+            }
+        }
+        for ((place, key), offsets) in lines {
+            let earlier = self.order.entry((subscription, place, key)).or_default();
+            let overtaken = offsets
+                .iter()
+                .find(|offset| earlier.iter().any(|request| !request.contains(offset) && request.iter().any(|other| other > *offset)));
+            let text = overtaken
+                .map(|at| format!("key {key} of subscription {subscription}: the event at {place:?} {at} went out after a later one"));
+            earlier.push(offsets);
+            if let Some(text) = text {
+                self.broken("I12", text);
+            }
         }
     }
 

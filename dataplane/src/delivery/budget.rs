@@ -5,11 +5,14 @@
 
 /// What a shard gets at least, however many there are.
 const LEAST: usize = 1 << 20;
+/// What a lane that holds nothing may always have, so that endpoints that hang with all of the memory keep nobody else waiting.
+pub(super) const ALWAYS: usize = 4096;
 
 /// How much is taken, and by how many.
 #[derive(Debug)]
 pub(super) struct Budget {
     limit: usize,
+    always: usize,
     used: usize,
     holders: usize,
 }
@@ -17,7 +20,7 @@ pub(super) struct Budget {
 /// One shard's part of `bytes` for all of them: for pages of the log that were read lately, and for lanes.
 pub(super) fn parts(bytes: usize, shards: u16) -> (usize, Budget) {
     let part = (bytes / usize::from(shards.max(1))).max(LEAST.min(bytes)).max(1);
-    (part / 4, Budget { limit: part - part / 4, used: 0, holders: 0 })
+    (part / 4, Budget { limit: part - part / 4, always: ALWAYS, used: 0, holders: 0 })
 }
 
 /// What a lane hears that asks for room.
@@ -37,11 +40,11 @@ impl Budget {
         self.used
     }
 
-    /// Whether a lane that holds `held` may take `bytes` more. Who holds nothing may have an eighth above the limit, so that large
-    /// events come on too, and is never refused while nobody holds anything.
+    /// Whether a lane that holds `held` may take `bytes` more. Who holds nothing may always have [`ALWAYS`], and an eighth above the
+    /// limit, so that large events come on too; it is never refused while nobody holds anything.
     pub(super) fn ask(&self, held: usize, bytes: usize) -> Room {
         let limit = if held == 0 { self.limit + self.limit / 8 } else { self.limit };
-        if self.used == 0 || self.used + bytes <= limit {
+        if self.used == 0 || self.used + bytes <= limit || (held == 0 && bytes <= self.always) {
             Room::Yes
         } else if held + bytes > self.share(held) {
             Room::No
@@ -80,7 +83,7 @@ mod tests {
     fn who_came_first_does_not_keep_all_of_it() {
         let of = |bytes, shards| parts(bytes, shards).1.limit + parts(bytes, shards).0;
         assert_eq!((of(8 << 20, 2), of(64 << 20, 128), of(4096, 4)), (4 << 20, 1 << 20, 4096));
-        let mut budget = Budget { limit: 4 << 20, used: 0, holders: 0 };
+        let mut budget = Budget { limit: 4 << 20, always: 0, used: 0, holders: 0 };
         let (mut first, mut second) = (0, 0);
         budget.take(&mut first, 4 << 20);
         assert_eq!(
@@ -101,7 +104,7 @@ mod tests {
         /// Whoever hears `Theirs` gets its room when all others are cut to their share, and the sums stay true.
         #[test]
         fn a_share_is_always_to_be_had(steps in prop::collection::vec((0usize..6, 1usize..400, any::<bool>()), 1..200)) {
-            let mut budget = Budget { limit: 1000, used: 0, holders: 0 };
+            let mut budget = Budget { limit: 1000, always: 0, used: 0, holders: 0 };
             let mut lanes = [0usize; 6];
             for (lane, bytes, take) in steps {
                 if !take {

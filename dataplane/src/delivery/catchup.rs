@@ -202,12 +202,14 @@ impl Shard {
         if was_empty && !lane.queue.is_empty() {
             subscriber.ready.push_back(key);
         }
+        // Whoever holds something waits until it is sent: two that cut each other in turns would never rest.
+        let starves = room == Room::Theirs && lane.held == 0;
         for gap in page.page.gaps.iter().filter(|gap| gap.from < next && gap.to > from) {
             self.context.metrics.log_gaps.increment(1);
             self.lose_lane_range(id, key, gap.from.max(from)..gap.to, Reason::LogDamaged);
         }
         self.move_on(id, key, next);
-        let freed = room == Room::Theirs && self.cut_others(id, key);
+        let freed = starves && self.cut_others(id, key);
         if next > from || freed {
             self.look_at(id);
         }

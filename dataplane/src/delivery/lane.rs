@@ -100,6 +100,8 @@ impl Lane {
         let before = self.queue.len();
         while self.held > keep
             && let Some(last) = self.queue.back()
+            // One stays, so that who was cut is not one that starves.
+            && self.held > weight(last)
             && self.window.withdraw(last.offset)
             && let Some(last) = self.leave(self.queue.len() - 1)
         {
