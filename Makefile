@@ -1,6 +1,6 @@
 # Everything a developer runs by hand. `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo build test fmt lint load load-full bench fuzz deny
+.PHONY: help bootstrap demo build test sim sim-show sim-bugs fmt lint load load-full soak bench fuzz deny
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +19,17 @@ test: bootstrap fmt lint ## Format check, lints, all tests (cold: under 35 minut
 	cargo build --package posthorn
 	cargo test --workspace
 
+sim: bootstrap ## Simulate SEEDS=10000 seeds from FIRST=0 on: crashes, disks, networks, endpoints (200 of them are in `make test`)
+	cargo build --workspace --bin posthorn-sim
+	$${CARGO_TARGET_DIR:-target}/debug/posthorn-sim $(or $(SEEDS),10000) $(or $(FIRST),0)
+
+sim-show: bootstrap ## Replay one seed, SEED=7, with everything that happens in it
+	cargo build --workspace --bin posthorn-sim
+	$${CARGO_TARGET_DIR:-target}/debug/posthorn-sim show $(SEED)
+
+sim-bugs: bootstrap ## Plant bugs and see that the simulation finds each, and after how many seeds
+	cargo test --workspace --features posthorn-sim/planted --test planted -- --nocapture
+
 fmt: ## Check the format
 	cargo fmt --all --check
 
@@ -32,6 +43,11 @@ load: bootstrap ## Measure against the bare forwarders in up to 5 minutes (SCENA
 load-full: bootstrap ## The same with all scenarios, more rounds and longer loads, in up to 40 minutes
 	cargo build --release --package posthorn --package posthorn-load
 	cargo run --quiet --release --package posthorn-load -- run --full --minutes 40 $(SCENARIOS)
+
+MINUTES ?= 60
+soak: bootstrap ## MINUTES=60 at half of the ceiling with faults at random (SEED=n repeats their choice); writes load-tests/SOAK.md
+	cargo build --release --package posthorn --package posthorn-load
+	cargo run --quiet --release --package posthorn-load -- soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) --out load-tests/SOAK.md
 
 bench: ## Micro-benchmarks of the hot path: times, and instruction counts against the kept ones (bench/INSTRUCTIONS.md)
 	@scripts/bootstrap.sh valgrind

@@ -59,7 +59,7 @@ fn retry(subscription: SubscriptionId, number: u64, round: u64) -> Retry {
         source: RetrySource::Log { topic: "github".parse().expect("a name"), incarnation: 1, partition: 0, offset: round * 100 + number },
         key_hash: None,
         last_error: "the endpoint answered 503".to_owned(),
-        replay: false,
+        replay: None,
         manual: false,
     }
 }

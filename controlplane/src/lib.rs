@@ -112,7 +112,7 @@ impl ControlPlane {
         let (store, registry) = tokio::task::spawn_blocking(move || Store::open(&data_dir, sealing)).await??;
         let identity = store.identity().to_owned();
         let (gone, mut reports) = mpsc::channel(REPORTS);
-        let publisher = Publisher::new(identity, registry, config.debounce, config.clock.clone(), gone);
+        let publisher = Publisher::new(identity, registry, config.debounce, config.clock.clone(), gone, store.deleted_topics()?);
         let api = Arc::new(Api::new(Arc::new(publisher), store, config.guard, config.clock, config.defaults));
         declared::apply(&api, config.declared).await.map_err(OpenError::Declared)?;
         let disabling = Arc::downgrade(&api);

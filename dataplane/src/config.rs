@@ -85,6 +85,8 @@ pub struct Log {
     pub stop_on_damage: bool,
     /// How often retention is looked after.
     pub retention_check: Duration,
+    /// Bytes that all topics together may keep beyond their retention for subscriptions that allow no dead letters.
+    pub max_held_bytes: u64,
 }
 
 /// Sending events out.
@@ -106,12 +108,20 @@ pub struct Delivery {
     pub idle_timeout: Duration,
     /// A connection is not used longer than this.
     pub connection_max_age: Duration,
-    /// Bytes of events that wait in memory, over all lanes; a lane that would pass it reads from the log later.
+    /// Bytes of events that wait in memory, over all lanes and pages of all shards; who would pass it reads from the log later.
     pub max_tail_bytes: usize,
     /// Events that wait in memory in one lane.
     pub max_lane_events: usize,
+    /// Events of one request in the format `batch`, whatever a subscription asks for.
+    pub max_batch_events: usize,
+    /// Bytes of events of one such request; one event is always sent.
+    pub max_batch_bytes: usize,
     /// How often progress is written; a crash repeats at most this much.
     pub checkpoint_interval: Duration,
+    /// Replays of one subscription that run at the same time; more are refused.
+    pub max_replays: usize,
+    /// Events that one lane loses to retention at a time and that become dead letters of their own; of more one tells.
+    pub max_retention_letters: usize,
     /// DNS servers instead of the system's.
     pub dns_servers: Vec<SocketAddr>,
     /// A PEM file of certificate authorities beside the system's.
@@ -124,8 +134,68 @@ pub struct Delivery {
     pub dead_letter_max_age: Duration,
     /// A subscription is disabled when all its attempts have failed for so long.
     pub disable_after: Duration,
+    /// When an endpoint is only probed.
+    pub breaker: Breaker,
+    /// How many retries that fail there may be.
+    pub retry_budget: RetryBudget,
+    /// Whether an endpoint that is overloaded gets fewer requests at the same time.
+    pub adaptive_concurrency: bool,
+    /// The longest that an endpoint's `Retry-After` stops all that goes to it; an event of its own may wait longer.
+    pub max_endpoint_hold: Duration,
     /// At most one operational event of the same kind, subject and reason in this time.
     pub operations_interval: Duration,
+}
+
+/// When an endpoint is only probed.
+#[derive(Clone, Copy, Debug)]
+pub struct Breaker {
+    /// After so many endpoint faults in a row.
+    pub failures_in_a_row: u32,
+    /// Over how long the shares below are taken.
+    pub window: Duration,
+    /// Requests in the window below which no share counts.
+    pub min_requests: u32,
+    /// Share of endpoint faults, 0 to 1; without one they only count in a row.
+    pub failure_share: Option<f64>,
+    /// Share of slow requests, 0 to 1; without one slow is good enough.
+    pub slow_share: Option<f64>,
+    /// What is slow; without one, what takes four fifths of the attempt's time-out.
+    pub slow_call: Option<Duration>,
+}
+
+impl Breaker {
+    /// What is slow, of an attempt with this time-out.
+    pub fn slow_after(&self, timeout: Duration) -> Duration {
+        self.slow_call.unwrap_or(timeout * 4 / 5)
+    }
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Self {
+            failures_in_a_row: 10,
+            window: Duration::from_secs(30),
+            min_requests: 20,
+            failure_share: Some(0.5),
+            slow_share: Some(0.8),
+            slow_call: None,
+        }
+    }
+}
+
+/// How many retries that fail a node makes.
+#[derive(Clone, Copy, Debug)]
+pub struct RetryBudget {
+    /// As a share of first attempts, 0 to 1.
+    pub share: f64,
+    /// And so many a second, whatever else it does.
+    pub per_second: f64,
+}
+
+impl Default for RetryBudget {
+    fn default() -> Self {
+        Self { share: 0.2, per_second: 100.0 }
+    }
 }
 
 /// Readers that the node keeps the place of.

@@ -51,6 +51,8 @@ handles! {
         delivered: Counter = counter!("posthorn_attempts_total", "outcome" => "delivered");
         /// Requests that failed and will be tried again.
         retried: Counter = counter!("posthorn_attempts_total", "outcome" => "retry");
+        /// Deliveries that went out after a crash and may have gone out before it.
+        redelivered: Counter = counter!("posthorn_redelivered_total", "cause" => "restart");
         /// Deliveries that became dead letters.
         dead_lettered: Counter = counter!("posthorn_deliveries_ended_total", "outcome" => "dead_lettered");
         /// Deliveries that were dropped by a QoS rule.
@@ -63,10 +65,36 @@ handles! {
         tail_bytes: Gauge = gauge!("posthorn_lane_bytes");
         /// Lanes that read from the log because they are behind.
         lagging: Gauge = gauge!("posthorn_lanes_lagging");
+        /// Pages of the log that were read for lanes that are behind.
+        page_reads: Counter = counter!("posthorn_lane_page_reads_total");
+        /// Pages that a lane had from another's read.
+        pages_shared: Counter = counter!("posthorn_lane_pages_shared_total");
+        /// Events that lanes passed over without reading, because their segment has nothing for them.
+        skipped: Counter = counter!("posthorn_lane_skipped_events_total");
+        /// Times that a lane gave events back to the log because others needed their share of the memory.
+        cuts: Counter = counter!("posthorn_lane_cuts_total");
+        /// Batches that were too large for their endpoint and went again in smaller ones.
+        batches_halved: Counter = counter!("posthorn_batches_halved_total");
         /// Endpoints that are only probed.
         breakers_open: Gauge = gauge!("posthorn_breakers_open");
-        /// Events that retention deleted before a lane could read them.
-        retention_passed: Counter = counter!("posthorn_lane_retention_passed_total");
+        /// Subscriptions whose endpoint is sent to.
+        breaker_closed: Gauge = gauge!("posthorn_subscriptions", "breaker" => "closed");
+        /// Subscriptions whose endpoint is waited for.
+        breaker_open: Gauge = gauge!("posthorn_subscriptions", "breaker" => "open");
+        /// Subscriptions whose endpoint is being probed.
+        breaker_half_open: Gauge = gauge!("posthorn_subscriptions", "breaker" => "half_open");
+        /// Breakers that opened after faults in a row.
+        opened_in_a_row: Counter = counter!("posthorn_breaker_openings_total", "reason" => "failures_in_a_row");
+        /// Breakers that opened at a share of faults.
+        opened_failure_share: Counter = counter!("posthorn_breaker_openings_total", "reason" => "failure_share");
+        /// Breakers that opened at a share of slow answers.
+        opened_latency: Counter = counter!("posthorn_breaker_openings_total", "reason" => "latency");
+        /// Times that an endpoint's `Retry-After` stopped all that goes to it.
+        holds: Counter = counter!("posthorn_endpoint_holds_total");
+        /// Times that the due retries of a subscription had to wait for the retry budget.
+        retries_held: Counter = counter!("posthorn_retries_held_total");
+        /// Subscriptions whose due retries wait for it.
+        retries_in_line: Gauge = gauge!("posthorn_retry_budget_waiting");
         /// Damaged ranges of the log that a lane met.
         log_gaps: Counter = counter!("posthorn_lane_log_gaps_total");
         /// Checkpoints written.

@@ -43,6 +43,9 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, LocalSet};
 
+#[path = "retry_clock/outage.rs"]
+mod outage;
+
 const SUBSCRIPTION: &str = "sub_01a2104c51ad71e9a54c477ec019129a";
 const START: u64 = 1_800_000_000_000;
 /// Longer than the default schedule takes.
@@ -151,6 +154,34 @@ async fn what_has_failed_for_five_days_is_disabled_and_not_a_moment_earlier() {
         .await;
 }
 
+#[tokio::test]
+async fn five_days_of_failure_are_counted_over_a_restart() {
+    let local = LocalSet::new();
+    local
+        .run_until(async {
+            let (dir, hands, mut receiver) = (tempfile::tempdir().unwrap(), Hands::default(), Receiver::start().await);
+            let engine = Engine::start(dir.path(), &hands, receiver.address).await;
+            let five_days = u64::try_from(FIVE_DAYS.as_millis()).unwrap();
+            engine.append("first", None).await;
+            receiver.next().await;
+            engine.waits(1).await;
+            engine.stop().await;
+            hands.set(START + five_days - 3_600_000);
+            let mut engine = Engine::start(dir.path(), &hands, receiver.address).await;
+            receiver.next().await;
+            assert_eq!(engine.letter().await.reason, Reason::MaxAge);
+            assert_eq!(engine.state().await.failing_since, Some(Time::from_millis(START)));
+            assert!(engine.gone.try_recv().is_err(), "it is too early");
+            hands.set(START + five_days);
+            engine.append("second", None).await;
+            receiver.next().await;
+            let report = tokio::time::timeout(AMPLE, engine.gone.recv()).await.unwrap();
+            assert_eq!(report, Some((SUBSCRIPTION.parse().unwrap(), "disable_after")));
+            engine.stop().await;
+        })
+        .await;
+}
+
 /// The clock's hands.
 #[derive(Clone)]
 struct Hands(Arc<AtomicU64>);
@@ -205,6 +236,10 @@ impl TailSink for Tail {
 
 impl Engine {
     async fn start(dir: &Path, hands: &Hands, receiver: SocketAddr) -> Self {
+        Self::with(dir, hands, &resources(receiver)).await
+    }
+
+    async fn with(dir: &Path, hands: &Hands, resources: &Delta) -> Self {
         let clock = hands.clock();
         let tail = Arc::new(Tail::default());
         let settings = Config { clock: clock.clone(), ..Config::default() };
@@ -232,7 +267,7 @@ impl Engine {
         let (mut services, handle) = setup.build().unwrap();
         assert!(tail.0.set(handle.clone()).is_ok());
         let running = tokio::task::spawn_local(services.remove(0).run());
-        let applied = Builder::new(Arc::clone(&log) as _).apply(&Table::default(), &resources(receiver));
+        let applied = Builder::new(Arc::clone(&log) as _).apply(&Table::default(), resources);
         assert_eq!(applied.nacks, []);
         let engine = Self {
             handle,
@@ -251,9 +286,14 @@ impl Engine {
     }
 
     async fn append(&self, id: &str, ttl: Option<Duration>) {
+        self.append_keyed(id, None, ttl).await;
+    }
+
+    async fn append_keyed(&self, id: &str, key: Option<&str>, ttl: Option<Duration>) {
         let now = Time::from_millis(self.hands.now());
+        let event = EventBuilder::new(id, "/source", "type").build().with_attr("topic", "orders");
         let record = Record {
-            event: EventBuilder::new(id, "/source", "type").build().with_attr("topic", "orders"),
+            event: if let Some(key) = key { event.with_attr("partitionkey", key) } else { event },
             publisher: "test".into(),
             idempotency_key: None,
             accepted_at: now,
@@ -272,7 +312,11 @@ impl Engine {
     }
 
     async fn state(&self) -> SubscriptionState {
-        self.handle.state_of(SUBSCRIPTION.parse().unwrap()).await.unwrap().unwrap()
+        self.state_of(SUBSCRIPTION).await
+    }
+
+    async fn state_of(&self, id: &str) -> SubscriptionState {
+        self.handle.state_of(id.parse().unwrap()).await.unwrap().unwrap()
     }
 
     /// Waits until the attempt with this number is recorded and the delivery waits for its next.
@@ -321,16 +365,24 @@ impl Engine {
 }
 
 fn resources(receiver: SocketAddr) -> Delta {
-    let made = |document: Value| Resource { revision: 1, incarnation: 1, document: Document::of(&document), secrets: Default::default() };
-    let id: SubscriptionId = SUBSCRIPTION.parse().unwrap();
-    let subscription = json!({
-        "id": SUBSCRIPTION, "filters": [{"topic": "orders"}], "endpoint": {"url": format!("http://hook.example:{}/", receiver.port())},
+    resources_of(&[subscription(SUBSCRIPTION, &format!("http://hook.example:{}/", receiver.port()))])
+}
+
+fn resources_of(subscriptions: &[Value]) -> Delta {
+    let made = |document: &Value| Resource { revision: 1, incarnation: 1, document: Document::of(document), secrets: Default::default() };
+    let topic = json!({"name": "orders", "partitions": 1, "retention": {"age": "90d"}});
+    let key = |subscription: &Value| ResourceKey::subscription(subscription["id"].as_str().unwrap());
+    let mut changed = vec![(ResourceKey::topic("orders"), made(&topic))];
+    changed.extend(subscriptions.iter().map(|subscription| (key(subscription), made(subscription))));
+    Delta { revision: 1, changed: changed.into_iter().collect(), removed: Vec::new() }
+}
+
+fn subscription(id: &str, url: &str) -> Value {
+    json!({
+        "id": id, "filters": [{"topic": "orders"}], "endpoint": {"url": url},
         "signing": [{"scheme": "standard-webhooks", "secret": "whsec_UMpqVxBV/1kJNTiPzVAxd26Cr5+tpMr6a2/p4hPCuGk="}],
         "retry": {"jitter": 0}, "start": "earliest", "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z",
-    });
-    let topic = json!({"name": "orders", "partitions": 1, "retention": {"age": "90d"}});
-    let changed = [(ResourceKey::topic("orders"), made(topic)), (ResourceKey::subscription(id), made(subscription))];
-    Delta { revision: 1, changed: changed.into(), removed: Vec::new() }
+    })
 }
 
 fn limits() -> config::Delivery {
@@ -344,7 +396,11 @@ fn limits() -> config::Delivery {
         idle_timeout: Duration::from_secs(60),
         connection_max_age: Duration::from_secs(600),
         max_tail_bytes: 1 << 20,
+        max_replays: 4,
+        max_retention_letters: 10,
         max_lane_events: 100,
+        max_batch_events: 100,
+        max_batch_bytes: 1 << 20,
         checkpoint_interval: Duration::from_millis(1),
         dns_servers: Vec::new(),
         extra_ca_file: None,
@@ -353,6 +409,10 @@ fn limits() -> config::Delivery {
         dead_letter_max_age: Duration::from_secs(365 * 86_400),
         disable_after: FIVE_DAYS,
         operations_interval: Duration::from_secs(10),
+        breaker: config::Breaker::default(),
+        retry_budget: config::RetryBudget::default(),
+        adaptive_concurrency: true,
+        max_endpoint_hold: Duration::from_secs(3600),
     }
 }
 

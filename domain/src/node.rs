@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::direction::Direction;
-use crate::ids::{DeadLetterId, SubscriptionId};
+use crate::ids::{DeadLetterId, ReplayId, SubscriptionId};
 use crate::time::Time;
 
 /// A question to a node.
@@ -86,6 +86,24 @@ pub enum Question {
         from: String,
         /// The same; the present end when absent.
         to: Option<String>,
+        /// Deliveries a second; no limit of its own when absent.
+        #[serde(default)]
+        rate: Option<f64>,
+        /// What it is to be called, the same on all nodes; made by the node when absent.
+        #[serde(default)]
+        replay: Option<ReplayId>,
+    },
+    /// The replays of a subscription → a list of [`Replay`].
+    Replays {
+        /// Of which.
+        id: SubscriptionId,
+    },
+    /// End a replay, with what of it waits → the [`Replay`], or `not-found`.
+    CancelReplay {
+        /// Of which subscription.
+        id: SubscriptionId,
+        /// Which.
+        replay: ReplayId,
     },
     /// Who would get this event if it were published on the topic now → `{"topic", "matches", …}`, or `topic-unknown`.
     Explain {
@@ -265,10 +283,89 @@ pub struct DeadLetter {
     pub subscription: Option<String>,
     /// `dlv_…`, for a delivery.
     pub delivery: Option<String>,
+    /// `rpl_…`, for a delivery of a replay.
+    #[serde(default)]
+    pub replay: Option<String>,
     /// Attempts that were made.
     pub attempts: u32,
     /// What the schemas said.
     pub errors: Vec<Value>,
+}
+
+/// Whether a replay goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ReplayState {
+    /// Something of it is still to be delivered.
+    Running,
+    /// Every event of its range was delivered, given up or not wanted.
+    Done,
+    /// Somebody ended it.
+    Cancelled,
+}
+
+impl ReplayState {
+    /// As stores keep it.
+    pub const fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// Back from [`ReplayState::code`].
+    pub fn from_code(code: u8) -> Option<Self> {
+        [Self::Running, Self::Done, Self::Cancelled].into_iter().find(|state| state.code() == code)
+    }
+}
+
+/// A range that is, or was, delivered again to one subscription, as the API shows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Replay {
+    /// `rpl_…`.
+    pub id: String,
+    /// `sub_…`.
+    pub subscription: String,
+    /// running, done, cancelled.
+    pub state: ReplayState,
+    /// Where it began, as it was asked for.
+    pub from: String,
+    /// Where it ends, as it was asked for; the end of then when absent.
+    pub to: Option<String>,
+    /// Deliveries a second.
+    pub rate: Option<f64>,
+    /// Events in its range, wanted or not.
+    pub events: u64,
+    /// Of these, how many were looked at; after a crash some are looked at again.
+    pub considered: u64,
+    /// Deliveries that succeeded.
+    pub delivered: u64,
+    /// Deliveries that were given up: dead letters and what a rule dropped.
+    pub failed: u64,
+    /// Deliveries that wait for another attempt.
+    pub waiting: u64,
+    /// When it was asked for.
+    #[schema(value_type = String, format = DateTime)]
+    pub started_at: Time,
+    /// When it was done or cancelled.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub ended_at: Option<Time>,
+}
+
+impl Replay {
+    /// The same replay over two nodes.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let running = [self.state, other.state].contains(&ReplayState::Running);
+        Self {
+            state: if running { ReplayState::Running } else { self.state },
+            events: self.events.saturating_add(other.events),
+            considered: self.considered.saturating_add(other.considered),
+            delivered: self.delivered.saturating_add(other.delivered),
+            failed: self.failed.saturating_add(other.failed),
+            waiting: self.waiting.saturating_add(other.waiting),
+            started_at: self.started_at.min(other.started_at),
+            ended_at: self.ended_at.max(other.ended_at).filter(|_| !running),
+            ..self
+        }
+    }
 }
 
 /// Where a subscription stands on one node.
@@ -284,4 +381,33 @@ pub struct SubscriptionState {
     pub breaker: String,
     /// The last failure, in one of a few stable words.
     pub last_error: Option<String>,
+    /// Why the breaker is open: failures_in_a_row, failure_share or latency.
+    #[serde(default)]
+    pub breaker_reason: Option<String>,
+    /// Since when it is open.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub breaker_since: Option<Time>,
+    /// When the endpoint is probed next, while the breaker is open and no probe is under way.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub next_probe_at: Option<Time>,
+    /// Requests that may be on their way at the same time just now; fewer than `limits.in_flight` after an outage and while the
+    /// endpoint is overloaded.
+    #[serde(default)]
+    pub concurrency: u64,
+    /// Nothing is sent before: the endpoint said `Retry-After`.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub held_until: Option<Time>,
+    /// Requests a minute that the endpoint allows, as it said by `WebHook-Allowed-Rate`.
+    #[serde(default)]
+    pub allowed_rate: Option<u64>,
+    /// Whether retries that are due wait for the node's retry budget.
+    #[serde(default)]
+    pub retries_held: bool,
+    /// Since when all attempts have failed; counts towards `delivery.disable_after`.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub failing_since: Option<Time>,
 }

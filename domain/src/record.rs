@@ -177,6 +177,14 @@ pub struct Stored {
     pub hint: Option<RouteHint>,
 }
 
+impl Stored {
+    /// The same in memory of its own: it no longer keeps the page or request alive that it was read from.
+    pub fn detached(&self) -> Self {
+        let record = Record::decode(&self.record.to_bytes()).expect("a record reads what it wrote");
+        Self { offset: self.offset, record, hint: self.hint.clone() }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,6 +201,14 @@ mod tests {
             dead_letter: DeadLetter::Never,
             direction: Direction::Outgoing,
         }
+    }
+
+    #[test]
+    fn a_detached_record_is_the_same_elsewhere() {
+        let stored = Stored { offset: 7, record: record(), hint: None };
+        let copy = stored.detached();
+        assert_eq!((copy.offset, &copy.record), (7, &stored.record));
+        assert_ne!(copy.record.event.data().as_ptr(), stored.record.event.data().as_ptr());
     }
 
     #[test]

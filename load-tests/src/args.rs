@@ -33,6 +33,8 @@ pub(crate) enum Command {
         #[arg(long, default_value_os_t = home(""))]
         out: PathBuf,
     },
+    /// Half of the ceiling for a long time, with faults at random: what is lost, what grows
+    Soak(Soak),
     /// Publish by HTTP batches and by streams of the EventBroker in turn, to a Posthorn that runs
     Doors(Doors),
     /// Answer deliveries as told and count them
@@ -88,6 +90,30 @@ pub(crate) struct Run {
     /// Where RESULTS.md, results.json and plots/ are
     #[arg(long, default_value_os_t = home(""))]
     pub(crate) out: PathBuf,
+}
+
+#[derive(Args)]
+pub(crate) struct Soak {
+    /// How long, without the ceiling before and the account after; fractions are taken
+    #[arg(long, default_value_t = 60.0, value_parser = minutes)]
+    pub(crate) minutes: f64,
+    /// Of the faults; the time of day when it is left out, and printed
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// Events a second, instead of half of the ceiling
+    #[arg(long)]
+    pub(crate) rate: Option<f64>,
+    /// Posthorn's release binary; by default the one beside this program
+    #[arg(long)]
+    pub(crate) posthorn: Option<PathBuf>,
+    /// A file for the page, beside printing it
+    #[arg(long)]
+    pub(crate) out: Option<PathBuf>,
+}
+
+fn minutes(text: &str) -> Result<f64, String> {
+    let minutes: f64 = text.parse().map_err(|_| "a number is expected".to_owned())?;
+    if (0.2..=10_000.0).contains(&minutes) { Ok(minutes) } else { Err("from 0.2 to 10000".to_owned()) }
 }
 
 #[derive(Args)]

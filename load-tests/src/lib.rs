@@ -33,5 +33,6 @@ pub mod run;
 pub mod scenario;
 pub mod schedule;
 pub mod server;
+pub mod soak;
 pub mod usage;
 pub mod wall;

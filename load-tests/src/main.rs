@@ -10,13 +10,13 @@ use clap::Parser as _;
 use posthorn_load::report::{Machine, Place, Results};
 use posthorn_load::run::{self, Programs};
 use posthorn_load::scenario::{self, Depth, Scenario};
-use posthorn_load::{cores, doors, forwarder, receiver, wall};
+use posthorn_load::{cores, doors, forwarder, receiver, soak, wall};
 
 use args::{Arguments, Command, Run};
 
 fn main() -> Result<ExitCode> {
     let command = Arguments::parse().command;
-    if matches!(command, Command::Run(_)) {
+    if matches!(command, Command::Run(_) | Command::Soak(_)) {
         // Before the runtime starts its threads.
         cores::share_two()?;
     }
@@ -32,6 +32,7 @@ async fn perform(command: Command) -> Result<ExitCode> {
             place.write(&scenario::load_all(&scenarios, Depth::Full)?, &Results::load(&place.data())?)?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Soak(options) => soak(options).await,
         Command::Doors(options) => doors::run(&options.into()).await.map(|()| ExitCode::SUCCESS),
         Command::Receiver(options) => receiver::run(&options.into()).await.map(|()| ExitCode::SUCCESS),
         Command::Forwarder(options) => forwarder::run(&options.into()).await.map(|()| ExitCode::SUCCESS),
@@ -105,6 +106,24 @@ fn merged(all: &[Scenario], one: &Scenario) -> Vec<Scenario> {
         None => list.push(one.clone()),
     }
     list
+}
+
+/// Prints the page, and what is wrong last.
+async fn soak(options: args::Soak) -> Result<ExitCode> {
+    let options = soak::Options {
+        length: std::time::Duration::from_secs_f64(options.minutes * 60.0),
+        seed: options.seed.unwrap_or_else(wall::micros),
+        rate: options.rate,
+        own: std::env::current_exe()?,
+        posthorn: posthorn(options.posthorn.as_deref())?,
+        out: options.out,
+    };
+    let outcome = soak::run(&options).await?;
+    println!("{}", outcome.page());
+    for fault in &outcome.wrong {
+        println!("FAILED {fault}");
+    }
+    Ok(if outcome.wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn list(folder: &Path, full: bool) -> Result<ExitCode> {

@@ -74,6 +74,28 @@ fn all_faults_come_at_once_with_key_and_line() {
 }
 
 #[test]
+fn what_judges_endpoints_is_held_to_its_ranges() {
+    let file = "delivery:\n  breaker: {failure_share: 1.5, slow_share: 0, min_requests: 0, window: 0s}\n  max_endpoint_hold: 0s\n";
+    let text = faults(file, &[("POSTHORN_DELIVERY__RETRY_BUDGET__SHARE", "2"), ("POSTHORN_DELIVERY__RETRY_BUDGET__PER_SECOND", "0")]);
+    for wanted in [
+        "delivery.breaker.failure_share (line 2): 1.5 is not between 0.01 and 1",
+        "delivery.breaker.slow_share (line 2):",
+        "delivery.breaker.min_requests (line 2):",
+        "delivery.breaker.window (line 2): must be more than 0",
+        "delivery.max_endpoint_hold (line 3):",
+        "delivery.retry_budget.share (environment POSTHORN_DELIVERY__RETRY_BUDGET__SHARE): 2 is not between 0 and 1",
+        "delivery.retry_budget.per_second (environment",
+        "7 faults",
+    ] {
+        assert!(text.contains(wanted), "{wanted} is not in:\n{text}");
+    }
+    let environment = [("POSTHORN_DELIVERY__BREAKER__FAILURE_SHARE", "null"), ("POSTHORN_DELIVERY__BREAKER__SLOW_CALL", "2s")];
+    let breaker = &dump("", &environment)["delivery"]["breaker"];
+    assert!(breaker["failure_share"].is_null(), "{breaker}");
+    assert_eq!((&breaker["slow_call"], &breaker["slow_share"]), (&serde_json::json!("2s"), &serde_json::json!(0.8)));
+}
+
+#[test]
 fn broken_yaml_and_missing_files_are_faults() {
     assert!(faults("http: [", &[]).contains("not readable as YAML"));
     assert!(faults("http: {listen: 127.0.0.1:1}\nhttp: {}\n", &[]).contains("line 2"));

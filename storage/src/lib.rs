@@ -3,4 +3,6 @@
 pub mod attempts;
 pub mod keyfile;
 pub mod log;
+#[cfg(feature = "planted")]
+pub mod planted;
 pub mod state;

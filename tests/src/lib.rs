@@ -19,6 +19,6 @@ pub mod world;
 pub use api::{Api, Reply};
 pub use config::Config;
 pub use process::{Mode, Posthorn};
-pub use receiver::{Behaviour, Received, Receiver};
+pub use receiver::{Behaviour, Received, Receiver, Watch};
 pub use wait::eventually;
 pub use world::{SOON, Subscribed, World};

@@ -72,7 +72,15 @@ async fn topics_schemas_and_subscriptions_by_verbs() -> Result<()> {
     ensure!(shell.json("subscription resume shop", "").await?["status"] == "active");
     ensure!(shell.json("subscription test shop", "").await?["status_code"] == 200);
     ensure!(shell.json("subscription rotate-secret shop --overlap 1h", "").await?["signing"][0]["secret"] != secret);
-    shell.ends(0, "subscription replay shop --from earliest", "").await?;
+    shell.ends(0, "subscription replay shop --from earliest --rate 50", "").await?;
+    let begun = shell.json("subscription replay shop --from earliest", "").await?;
+    let name = begun["replay"].as_str().context("its id")?;
+    ensure!(shell.json("subscription replays shop", "").await?["items"].as_array().is_some_and(|items| items.len() == 2));
+    ensure!(shell.json(&format!("subscription replays shop {name}"), "").await?["id"] == begun["replay"]);
+    let table = shell.ends(0, "subscription replays shop", "").await?.stdout;
+    ensure!(table.lines().count() == 3 && table.contains(name), "{table}");
+    ensure!(shell.json(&format!("subscription cancel-replay shop {name}"), "").await?["ended_at"].is_string());
+    shell.ends(1, "subscription cancel-replay shop rpl_0", "").await?;
     ensure!(shell.ends(0, "node list", "").await?.stdout.lines().count() == 2);
     shell.ends(0, "subscription delete shop", "").await?;
     shell.ends(0, "topic delete orders", "").await?;

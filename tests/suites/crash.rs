@@ -13,6 +13,7 @@ use posthorn_tests::{Api, Behaviour, Config, Posthorn, Received, Receiver, event
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
+use crate::dice::Dice;
 use crate::kit::{SOON, dead_letters, delivery, event, id, ids, in_force, metric, publish, read_all, subscribe, subscribe_only, topic};
 
 const PUBLISHERS: u64 = 4;
@@ -21,7 +22,7 @@ const PATHS: [&str; 3] = ["/fast", "/flaky", "/slow"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_under_load_it_loses_nothing_and_repeats_only_its_last_moments() -> Result<()> {
-    let mut dice = Dice::seeded();
+    let mut dice = Dice::seeded("CRASH_SEED");
     let rounds: u64 = std::env::var("CRASH_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(21);
     let receiver = Receiver::start().await?;
     receiver.on("/slow", Behaviour::Delay(Duration::from_millis(8), Box::new(Behaviour::Ok)));
@@ -335,25 +336,4 @@ async fn tick(posthorn: &Posthorn) -> Result<()> {
     let probe =
         || async { Api::new(posthorn.admin().address()).get("/live").await.ok().filter(|_| start.elapsed() >= Duration::from_millis(3)) };
     eventually("the clock moves on", SOON, probe).await.map(drop)
-}
-
-/// A small generator, so that a run can be repeated.
-struct Dice(u64);
-
-impl Dice {
-    fn seeded() -> Self {
-        let given = std::env::var("CRASH_SEED").ok().and_then(|text| text.parse().ok());
-        let seed = given.unwrap_or_else(|| std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0));
-        println!("CRASH_SEED={seed}");
-        Self(seed)
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        // splitmix64
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % limit.max(1)
-    }
 }

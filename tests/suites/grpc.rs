@@ -3,7 +3,9 @@
 use anyhow::{Context, Result, ensure};
 use posthorn_proto::admin::subscriptions_client::SubscriptionsClient;
 use posthorn_proto::admin::topics_client::TopicsClient;
-use posthorn_proto::admin::{Endpoint, IdRequest, ListRequest, NameRequest, PutTopicRequest, Subscription, Topic};
+use posthorn_proto::admin::{
+    Endpoint, IdRequest, ListReplaysRequest, ListRequest, NameRequest, PutTopicRequest, ReplayIdRequest, ReplayRequest, Subscription, Topic,
+};
 use posthorn_proto::broker::event_broker_client::EventBrokerClient;
 use posthorn_proto::broker::publish_result::Result as Published;
 use posthorn_proto::broker::{PublishBatchRequest, PublishRequest, Status};
@@ -139,6 +141,35 @@ async fn the_control_planes_resources_are_there_too() -> Result<()> {
     ensure!(read.signing[0].secret.as_deref() == Some("********"), "{read:?}");
     world.publish("orders", json!(1)).await?;
     world.receiver.wait_for("/hook", 1, SOON).await?[0].verify(&secret)?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_replay_is_begun_watched_and_ended() -> Result<()> {
+    let world = World::start().await?;
+    world.topic("orders", json!({})).await?;
+    let id = world.subscribe("/again", json!({"filters": [{"topic": "orders"}]})).await?.id;
+    for number in 0..3 {
+        world.publish("orders", json!(number)).await?;
+    }
+    world.receiver.wait_for_unique("/again", 3, SOON).await?;
+    let mut subscriptions = SubscriptionsClient::connect(world.posthorn.url_of_control()).await?;
+    let range = ReplayRequest { id: id.clone(), from: "earliest".into(), to: None, rate: Some(0.001) };
+    let begun = subscriptions.replay_subscription(range.clone()).await?.into_inner();
+    ensure!(begun.events == 3, "{begun:?}");
+    let one = ReplayIdRequest { id: id.clone(), replay: begun.replay.clone() };
+    let found = subscriptions.get_replay(one.clone()).await?.into_inner();
+    ensure!((found.state.as_str(), found.rate, found.events, &found.ended_at) == ("running", Some(0.001), 3, &None), "{found:?}");
+    let cancelled = subscriptions.cancel_replay(one).await?.into_inner();
+    ensure!(cancelled.state == "cancelled" && cancelled.ended_at.is_some(), "{cancelled:?}");
+    let listed = subscriptions.list_replays(ListReplaysRequest { id: id.clone(), ..ListReplaysRequest::default() }).await?.into_inner();
+    ensure!(listed.items == [cancelled] && listed.next_page_token.is_none(), "{listed:?}");
+    let unknown = ReplayIdRequest { id, replay: "rpl_00000000000000000000000000000000".into() };
+    let missing = subscriptions.get_replay(unknown).await.err().context("missing")?;
+    ensure!(missing.code() == Code::NotFound, "{missing:?}");
+    let wrong = ReplayRequest { rate: Some(-1.0), ..range };
+    let wrong = subscriptions.replay_subscription(wrong).await.err().context("wrong")?;
+    ensure!(wrong.code() == Code::InvalidArgument && wrong.message().contains("replay"), "{wrong:?}");
     Ok(())
 }
 

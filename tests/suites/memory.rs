@@ -32,6 +32,34 @@ async fn a_dead_endpoint_costs_a_cursor_and_not_a_queue() -> Result<()> {
 }
 
 #[tokio::test]
+async fn many_slow_endpoints_share_the_memory_for_lanes() -> Result<()> {
+    let receiver = Receiver::start().await?;
+    receiver.on("/slow", Behaviour::Hang);
+    let config = Config::default().set("ingest.dedup_max_entries", json!(5_000)).set("delivery.max_tail_bytes", json!("4MiB"));
+    let posthorn = Posthorn::start(config).await?;
+    topic(&posthorn, "flood", json!({"durability": "log"})).await?;
+    flood(&posthorn, "warm", 6_000, 1024).await?;
+    let before = resident(&posthorn)?;
+    for number in 0..30 {
+        // Some are sent what comes in, some read it back, some want little of each page.
+        let start = if number % 2 == 0 { "latest" } else { "earliest" };
+        let mut members = json!({"limits": {"in_flight": 2}, "endpoint": {"timeout": "2m"}, "start": start});
+        if number % 3 == 0 {
+            members["filters"] = json!([{"topic": "flood"}, {"sql": "id LIKE '%7'"}]);
+        }
+        subscribe(&posthorn, "flood", &receiver.url("/slow"), members).await?;
+    }
+    flood(&posthorn, "flood", 20_000, 1024).await?;
+    let sent = || async { (receiver.tally("/slow").total >= 60).then_some(()) };
+    eventually("all have what they may have in flight", SOON, sent).await?;
+    let held = metric(&posthorn, "posthorn_lane_bytes").await?;
+    ensure!(held > 0.0 && held <= 4_718_592.0, "{held} bytes are held");
+    let after = resident(&posthorn)?;
+    ensure!(after <= before + before / 4 + 24 * MIB, "{} MiB grew to {} MiB", before / MIB, after / MIB);
+    Ok(())
+}
+
+#[tokio::test]
 async fn idle_connections_and_oversize_bodies_cost_little() -> Result<()> {
     let config = Config::default().set("ingest.max_event_bytes", json!("64KiB")).set("ingest.max_batch_bytes", json!("1MiB"));
     let posthorn = Posthorn::start(config).await?;
@@ -120,7 +148,7 @@ async fn oversize(posthorn: &Posthorn, body: &[u8], count: usize) -> Result<()> 
 }
 
 /// Bytes of the process that are in memory.
-fn resident(posthorn: &Posthorn) -> Result<u64> {
+pub(crate) fn resident(posthorn: &Posthorn) -> Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{}/status", posthorn.pid().context("it runs")?))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
     let kib: u64 = line.trim().trim_end_matches(" kB").trim().parse()?;

@@ -104,14 +104,24 @@ pub(super) fn arrays(replies: Vec<NodeReply>) -> Result<Vec<Value>, Problem> {
 /// Where a subscription stands over all nodes that could tell.
 pub(super) fn states(replies: Vec<NodeReply>) -> Option<Value> {
     let states = replies.into_iter().filter_map(|reply| serde_json::from_value::<SubscriptionState>(reply.answer.ok()?).ok());
-    let all = states.reduce(|a, b| SubscriptionState {
-        in_flight: a.in_flight.saturating_add(b.in_flight),
-        waiting: a.waiting.saturating_add(b.waiting),
-        lag: a.lag.saturating_add(b.lag),
-        breaker: if severity(&b.breaker) > severity(&a.breaker) { b.breaker } else { a.breaker },
-        last_error: a.last_error.or(b.last_error),
-    })?;
-    serde_json::to_value(all).ok()
+    serde_json::to_value(states.reduce(worse)?).ok()
+}
+
+/// Two states as one: counts added up, and the breaker that is worse with all that explains it.
+fn worse(a: SubscriptionState, b: SubscriptionState) -> SubscriptionState {
+    let (worst, other) = if severity(&b.breaker) > severity(&a.breaker) { (b, a) } else { (a, b) };
+    SubscriptionState {
+        in_flight: worst.in_flight.saturating_add(other.in_flight),
+        waiting: worst.waiting.saturating_add(other.waiting),
+        lag: worst.lag.saturating_add(other.lag),
+        last_error: worst.last_error.or(other.last_error),
+        concurrency: worst.concurrency.saturating_add(other.concurrency),
+        held_until: worst.held_until.max(other.held_until),
+        allowed_rate: worst.allowed_rate.or(other.allowed_rate),
+        retries_held: worst.retries_held || other.retries_held,
+        failing_since: worst.failing_since.or(other.failing_since),
+        ..worst
+    }
 }
 
 fn severity(breaker: &str) -> u8 {
@@ -141,6 +151,19 @@ mod tests {
         let passed = lists(vec![reply("a", page(&["1"], Some("own")))]).expect("passes");
         assert_eq!(passed["next_page_token"], "own");
         assert!(Tokens::read(Some("n.!"), &nodes).is_err());
+    }
+
+    #[test]
+    fn the_worse_breaker_is_shown_with_its_reason() {
+        let state = |breaker: &str, reason: Option<&str>, in_flight: u64| {
+            json!({"in_flight": in_flight, "waiting": 1, "lag": 2, "breaker": breaker, "last_error": null, "breaker_reason": reason,
+                "concurrency": 8})
+        };
+        let merged = states(vec![reply("a", state("closed", None, 3)), reply("b", state("open", Some("latency"), 4))]).expect("a state");
+        assert_eq!((&merged["breaker"], &merged["breaker_reason"]), (&json!("open"), &json!("latency")));
+        assert_eq!((&merged["in_flight"], &merged["lag"], &merged["concurrency"]), (&json!(7), &json!(4), &json!(16)));
+        let older = json!({"in_flight": 0, "waiting": 0, "lag": 0, "breaker": "closed", "last_error": null});
+        assert!(states(vec![reply("a", older)]).is_some(), "of a node of an earlier version");
     }
 
     #[test]

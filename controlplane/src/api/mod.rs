@@ -9,6 +9,7 @@ mod fit;
 mod merge;
 mod page;
 mod qos;
+mod replays;
 mod sample;
 mod schemas;
 mod subscriptions;

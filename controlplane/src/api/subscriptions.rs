@@ -100,25 +100,13 @@ impl Api {
         merge::first_good(self.publisher.answers.ask_in_turn(&Question::Test { id }).await?)
     }
 
-    /// Delivers a range again.
-    pub(crate) async fn replay(&self, id: &str, document: &Value) -> Result<Value, Problem> {
-        let id = self.known_subscription(id)?;
-        let mut faults = Faults::default();
-        let mut fields = Fields::of(document, "", &mut faults);
-        let from: Option<String> = fields.need("from", &mut faults);
-        let to = fields.get("to", &mut faults);
-        fields.done(&mut faults);
-        let from = faults.result("the replay", from)?;
-        merge::sums(self.publisher.answers.ask_all(&Question::Replay { id, from, to }).await?)
-    }
-
     /// Verification of endpoints comes with a later version.
     pub(crate) fn verify(&self, id: &str) -> Result<Value, Problem> {
         self.known_subscription(id)?;
         Err(Problem::new(Code::InvalidResource, "verification of endpoints is not supported by this version"))
     }
 
-    fn known_subscription(&self, text: &str) -> Result<SubscriptionId, Problem> {
+    pub(super) fn known_subscription(&self, text: &str) -> Result<SubscriptionId, Problem> {
         let id = subscription_id(text)?;
         let known = self.publisher.registry.read().subscription(id).is_some();
         if known { Ok(id) } else { Err(missing("subscription", text)) }

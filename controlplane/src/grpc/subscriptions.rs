@@ -3,8 +3,8 @@
 use posthorn_domain::problem::Problem;
 use posthorn_proto::admin::subscriptions_server::Subscriptions;
 use posthorn_proto::admin::{
-    Attempt, IdRequest, ListRequest, ListSubscriptionsResponse, PutSubscriptionRequest, ReplayRequest, ReplayResponse, RotateSecretRequest,
-    Subscription,
+    Attempt, IdRequest, ListReplaysRequest, ListReplaysResponse, ListRequest, ListSubscriptionsResponse, PutSubscriptionRequest, Replay,
+    ReplayIdRequest, ReplayRequest, ReplayResponse, RotateSecretRequest, Subscription,
 };
 use serde_json::json;
 use tonic::{Request, Response, Status};
@@ -68,8 +68,28 @@ impl Subscriptions for Door {
     }
 
     async fn replay_subscription(&self, request: Request<ReplayRequest>) -> Result<Response<ReplayResponse>, Status> {
-        let ReplayRequest { id, from, to } = request.into_inner();
-        let begun = self.api.replay(&id, &json!({"from": from, "to": to})).await.map_err(|problem| status::of(&problem))?;
-        Ok(Response::new(convert::message(begun)?))
+        let ReplayRequest { id, from, to, rate } = request.into_inner();
+        let begun = self.api.replay(&id, &json!({"from": from, "to": to, "rate": rate})).await;
+        Ok(Response::new(convert::message(begun.map_err(|problem| status::of(&problem))?)?))
+    }
+
+    async fn list_replays(&self, request: Request<ListReplaysRequest>) -> Result<Response<ListReplaysResponse>, Status> {
+        let ListReplaysRequest { id, limit, page_token } = request.into_inner();
+        let page = page(limit, &page_token).map_err(|problem| status::of(&problem))?;
+        let listed = self.api.replays(&id, &page).await.map_err(|problem| status::of(&problem))?;
+        let (items, next_page_token) = convert::items(listed, convert::message)?;
+        Ok(Response::new(ListReplaysResponse { items, next_page_token }))
+    }
+
+    async fn get_replay(&self, request: Request<ReplayIdRequest>) -> Result<Response<Replay>, Status> {
+        let ReplayIdRequest { id, replay } = request.into_inner();
+        let found = self.api.replay_of(&id, &replay).await.map_err(|problem| status::of(&problem))?;
+        Ok(Response::new(convert::message(found)?))
+    }
+
+    async fn cancel_replay(&self, request: Request<ReplayIdRequest>) -> Result<Response<Replay>, Status> {
+        let ReplayIdRequest { id, replay } = request.into_inner();
+        let cancelled = self.api.cancel_replay(&id, &replay).await.map_err(|problem| status::of(&problem))?;
+        Ok(Response::new(convert::message(cancelled)?))
     }
 }

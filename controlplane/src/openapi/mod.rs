@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use posthorn_domain::filter::typecheck::{Finding, Position};
-use posthorn_domain::node::{Attempt, DeadLetter, Delivery, Retried, SubscriptionState};
+use posthorn_domain::node::{Attempt, DeadLetter, Delivery, Replay, Retried, SubscriptionState};
 use posthorn_domain::problem::{self, Code, Fault};
 use posthorn_domain::resource::{SchemaInfo, SchemaSpec, SchemaVersion, Subscription, SubscriptionSpec, Topic, TopicSpec};
 use serde_json::{Map, Value, json};
@@ -32,6 +32,7 @@ use routes::{Answer, Route};
     Attempt,
     DeadLetter,
     Retried,
+    Replay,
     TopicQos,
     NodeView,
     Fault,
@@ -80,6 +81,7 @@ const REQUIRED: &[(&str, &[&str])] = &[
     ("SchemaSpec", &["schema"]),
     ("SubscriptionSpec", &["filters", "endpoint"]),
     ("Endpoint", &["url"]),
+    ("BatchLimits", &[]),
     ("Signing", &["scheme"]),
     ("Qos", &[]),
     ("RetryPolicy", &[]),

@@ -62,7 +62,7 @@ const RETRIED: &str = r#"{"type": "object", "required": ["retried"], "properties
 const DELETED: &str = r#"{"type": "object", "required": ["deleted"], "properties": {"deleted": {"type": "integer"}}}"#;
 const OVERLAP: &str =
     r#"{"type": "object", "properties": {"overlap": {"type": "string", "default": "1d"}}, "additionalProperties": false}"#;
-const REPLAY: &str = r#"{"type": "object", "required": ["from"], "properties": {"from": {"type": "string"}, "to": {"type": ["string", "null"]}}, "additionalProperties": false}"#;
+const REPLAY: &str = r#"{"type": "object", "required": ["from"], "properties": {"from": {"type": "string"}, "to": {"type": ["string", "null"]}, "rate": {"type": ["number", "null"], "description": "Deliveries a second of this replay."}}, "additionalProperties": false}"#;
 const REPLAYING: &str =
     r#"{"type": "object", "required": ["replay", "events"], "properties": {"replay": {"type": "string"}, "events": {"type": "integer"}}}"#;
 const NODES: &str = r##"{"type": "array", "items": {"$ref": "#/components/schemas/NodeView"}}"##;
@@ -260,7 +260,43 @@ pub(super) const ROUTES: &[Route] = &[
         body: Some(REPLAY),
         body_required: true,
         answers: &[answer(202, "Begun", Some(REPLAYING))],
-        problems: &[NotFound, InvalidResource, NoNode],
+        problems: &[NotFound, InvalidResource, InUse, Code::RateLimited, NoNode],
+    },
+    Route {
+        method: "get",
+        path: "/v1/subscriptions/{id}/replays",
+        id: "listReplays",
+        summary: "List the replays that run and the last that have ended, newest first",
+        query: PAGE,
+        conditional: false,
+        body: None,
+        body_required: false,
+        answers: &[answer(200, "A page", Some("[Replay]"))],
+        problems: &[NotFound, NoNode],
+    },
+    Route {
+        method: "get",
+        path: "/v1/subscriptions/{id}/replays/{replay}",
+        id: "getReplay",
+        summary: "Read how far a replay has come",
+        query: &[],
+        conditional: false,
+        body: None,
+        body_required: false,
+        answers: &[answer(200, "The replay", Some("Replay"))],
+        problems: &[NotFound, NoNode],
+    },
+    Route {
+        method: "delete",
+        path: "/v1/subscriptions/{id}/replays/{replay}",
+        id: "cancelReplay",
+        summary: "End a replay, with what of it waits",
+        query: &[],
+        conditional: false,
+        body: None,
+        body_required: false,
+        answers: &[answer(200, "As it ended", Some("Replay"))],
+        problems: &[NotFound, NoNode],
     },
     Route {
         method: "post",

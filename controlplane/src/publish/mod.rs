@@ -10,6 +10,7 @@ mod nodes;
 mod push;
 mod session;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
@@ -53,6 +54,7 @@ impl Publisher {
         debounce: Duration,
         clock: Clock,
         gone: mpsc::Sender<(SubscriptionId, String)>,
+        deleted: BTreeMap<ResourceKey, u64>,
     ) -> Self {
         let revision = registry.revision();
         metrics::gauge!("posthorn_config_revision").set(revision as f64);
@@ -62,7 +64,7 @@ impl Publisher {
             nodes: Nodes::new(clock.clone()),
             answers: Answers::default(),
             gone,
-            history: Mutex::new(History::starting_at(revision)),
+            history: Mutex::new(History::starting_at(revision, deleted)),
             changed: watch::Sender::new(revision),
             debounce,
             clock,
@@ -76,7 +78,9 @@ impl Publisher {
         {
             let mut registry = self.registry.write();
             registry.commit(change);
-            self.history.lock().record(change.revision, keys);
+            let mut history = self.history.lock();
+            history.record(change.revision, keys);
+            history.record_topics(change.revision, &change.topics_made(), &change.topics_deleted());
         }
         metrics::gauge!("posthorn_config_revision").set(change.revision as f64);
         self.changed.send_replace(change.revision);

@@ -36,7 +36,10 @@ impl Publisher {
         let touched = base.filter(|base| *base <= revision).and_then(|base| self.history.lock().since(base));
         let full = touched.is_none();
         let (entries, removed, keys) = match touched {
-            None => (registry.all_published(), Vec::new(), BTreeSet::new()),
+            None => {
+                let deleted = self.history.lock().deleted();
+                (registry.all_published(), deleted.iter().map(|key| key.as_str().to_owned()).collect(), BTreeSet::new())
+            }
             Some(keys) => {
                 // Kinds in the order in which they depend on each other: schemas, topics, subscriptions.
                 let mut ordered: Vec<&ResourceKey> = keys.iter().collect();

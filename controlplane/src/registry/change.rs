@@ -1,5 +1,6 @@
 //! What a command changes: entries to write and keys to delete, at one revision.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use posthorn_domain::ids::SubscriptionId;
@@ -22,6 +23,29 @@ pub(crate) struct Change {
     pub(crate) outcome: Outcome,
     /// Secrets that were made and are shown this once.
     pub(crate) shown: Shown,
+}
+
+impl Change {
+    /// The keys of topics that are written.
+    pub(crate) fn topics_made(&self) -> Vec<ResourceKey> {
+        self.put.iter().filter(|entry| matches!(entry, Entry::Topic(_))).map(Entry::key).collect()
+    }
+
+    /// The keys of topics that are deleted.
+    pub(crate) fn topics_deleted(&self) -> Vec<ResourceKey> {
+        self.removed.iter().filter(|key| matches!(key, Key::Topic(_))).map(Key::resource).collect()
+    }
+}
+
+/// Deleted topics that are remembered.
+const MAX_DELETED: usize = 4096;
+
+/// Takes out the oldest deletions beyond what is remembered, and gives them.
+pub(crate) fn forget_oldest(deleted: &mut BTreeMap<ResourceKey, u64>) -> Vec<ResourceKey> {
+    let mut by_age: Vec<_> = deleted.iter().map(|(key, revision)| (*revision, key.clone())).collect();
+    by_age.sort();
+    by_age.truncate(deleted.len().saturating_sub(MAX_DELETED));
+    by_age.into_iter().map(|(_, key)| key).filter(|key| deleted.remove(key).is_some()).collect()
 }
 
 /// What came of a command.

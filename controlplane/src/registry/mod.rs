@@ -24,7 +24,7 @@ use posthorn_domain::problem::{Code, Problem};
 use posthorn_domain::resource::{Meta, SchemaVersion, Subscription, Topic};
 use posthorn_domain::time::Time;
 
-pub(crate) use change::{Change, Entry, Key, Outcome, Schema};
+pub(crate) use change::{Change, Entry, Key, Outcome, Schema, forget_oldest};
 pub(crate) use command::{Basis, Command, Precondition, etag};
 pub(crate) use keys::{Keep, Shown};
 

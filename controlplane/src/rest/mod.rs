@@ -56,6 +56,8 @@ pub(crate) fn router(shared: Shared) -> Router {
         .route("/v1/subscriptions/{id}/verify", post(subscriptions::verify))
         .route("/v1/subscriptions/{id}/test", post(subscriptions::test))
         .route("/v1/subscriptions/{id}/replay", post(subscriptions::replay))
+        .route("/v1/subscriptions/{id}/replays", get(subscriptions::replays))
+        .route("/v1/subscriptions/{id}/replays/{replay}", get(subscriptions::get_replay).delete(subscriptions::cancel_replay))
         .route("/v1/subscriptions/{id}/rotate-secret", post(subscriptions::rotate_secret))
         .route("/v1/deliveries", get(deliveries::list))
         .route("/v1/deliveries/{id}", get(deliveries::get))

@@ -59,3 +59,17 @@ pub(super) async fn replay(State(shared): State<Shared>, call: Call) -> Outcome 
     call.no_parameters()?;
     Ok(Reply::Accepted(shared.api.replay(call.path("id"), &call.json()?).await?))
 }
+
+pub(super) async fn replays(State(shared): State<Shared>, call: Call) -> Outcome {
+    Ok(Reply::ok(shared.api.replays(call.path("id"), &call.page(&[])?).await?))
+}
+
+pub(super) async fn get_replay(State(shared): State<Shared>, call: Call) -> Outcome {
+    call.no_parameters()?;
+    Ok(Reply::ok(shared.api.replay_of(call.path("id"), call.path("replay")).await?))
+}
+
+pub(super) async fn cancel_replay(State(shared): State<Shared>, call: Call) -> Outcome {
+    call.no_parameters()?;
+    Ok(Reply::ok(shared.api.cancel_replay(call.path("id"), call.path("replay")).await?))
+}

@@ -5,13 +5,15 @@
 
 mod record;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use posthorn_domain::sealing::SealingKey;
+use posthorn_domain::snapshot::ResourceKey;
 
-use crate::registry::{Change, Registry};
+use crate::registry::{Change, Registry, forget_oldest};
 pub use record::RecordError;
 pub(crate) use record::resource;
 
@@ -21,6 +23,8 @@ const CACHE_BYTES: u64 = 1 << 20;
 const MEMTABLE_BYTES: u64 = 4 << 20;
 
 const RESOURCES: &str = "r/";
+/// Topics that were deleted, with the revision at which.
+const DELETED: &str = "deleted/";
 const REVISION: &str = "meta/revision";
 const IDENTITY: &str = "meta/id";
 const FORMAT: &str = "meta/format";
@@ -83,9 +87,29 @@ impl Store {
         for key in &change.removed {
             batch.remove(&self.keyspace, format!("{RESOURCES}{}", key.resource().as_str()));
         }
+        for key in change.topics_made() {
+            batch.remove(&self.keyspace, format!("{DELETED}{}", key.as_str()));
+        }
+        for key in change.topics_deleted() {
+            batch.insert(&self.keyspace, format!("{DELETED}{}", key.as_str()), change.revision.to_be_bytes().to_vec());
+        }
         batch.insert(&self.keyspace, REVISION, change.revision.to_be_bytes().to_vec());
         batch.commit()?;
         Ok(())
+    }
+
+    /// Topics that were deleted and not made again, as many as are remembered.
+    pub(crate) fn deleted_topics(&self) -> Result<BTreeMap<ResourceKey, u64>, StoreError> {
+        let mut deleted = BTreeMap::new();
+        for row in self.keyspace.prefix(DELETED) {
+            let (key, value) = row.into_inner()?;
+            let key = ResourceKey::from_text(String::from_utf8_lossy(&key[DELETED.len()..]).into_owned());
+            deleted.insert(key, value.as_ref().try_into().map_or(0, u64::from_be_bytes));
+        }
+        for old in forget_oldest(&mut deleted) {
+            self.keyspace.remove(format!("{DELETED}{}", old.as_str()))?;
+        }
+        Ok(deleted)
     }
 
     fn load(&self) -> Result<Registry, StoreError> {

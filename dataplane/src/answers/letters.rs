@@ -156,6 +156,7 @@ pub(super) fn shown(letter: &DeadLetter) -> node::DeadLetter {
         event: event.unwrap_or(Value::Null),
         subscription: letter.subscription.map(|id| id.to_string()),
         delivery: letter.delivery.map(|id| id.to_string()),
+        replay: letter.replay.map(|id| id.to_string()),
         attempts: letter.attempts,
         errors: letter.errors.iter().filter_map(|fault| serde_json::to_value(fault).ok()).collect(),
     }

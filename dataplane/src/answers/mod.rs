@@ -12,7 +12,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use posthorn_domain::clock::Clock;
 use posthorn_domain::cloudevents::decode_structured;
-use posthorn_domain::ids::SubscriptionId;
+use posthorn_domain::ids::{ReplayId, SubscriptionId};
 use posthorn_domain::node::Question;
 use posthorn_domain::problem::{Code, Problem};
 use posthorn_storage::attempts::AttemptLog;
@@ -82,7 +82,12 @@ impl Answers {
                 Some(attempt) => json(&attempt),
                 None => Err(unknown(id)),
             },
-            Question::Replay { id, from, to } => self.replay(id, &from, to.as_deref()).await,
+            Question::Replay { id, from, to, rate, replay } => self.replay(id, replay.unwrap_or_else(ReplayId::make), from, to, rate).await,
+            Question::Replays { id } => json(&self.delivery.replays(id).await?.ok_or_else(|| unknown(id))?),
+            Question::CancelReplay { id, replay } => match self.delivery.cancel_replay(id, replay).await? {
+                Some(cancelled) => json(&cancelled),
+                None => Err(Problem::new(Code::NotFound, format!("the subscription has no replay {replay} on this node"))),
+            },
             Question::Explain { topic, event, direction, all } => {
                 let event = decode_structured(&event.to_string().into())?;
                 self.explainer.event(&topic, event, direction, all).await

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use posthorn_domain::ids::{ReplayId, SubscriptionId};
+use posthorn_domain::node::ReplayState;
 use posthorn_domain::position::Cursor;
 use posthorn_domain::problem::{Code, Problem};
 use posthorn_domain::resource::Status;
 use posthorn_domain::time::Time;
+use posthorn_storage::state::Replay;
 use serde_json::{Value, json};
 
 use super::{Answers, bad_parameter, failed};
@@ -22,7 +24,14 @@ enum Place {
 }
 
 impl Answers {
-    pub(super) async fn replay(&self, id: SubscriptionId, from: &str, to: Option<&str>) -> Result<Value, Problem> {
+    pub(super) async fn replay(
+        &self,
+        id: SubscriptionId,
+        replay: ReplayId,
+        from: String,
+        to: Option<String>,
+        rate: Option<f64>,
+    ) -> Result<Value, Problem> {
         let subscription = self.subscription(id)?;
         if subscription.subscription.spec.status != Status::Active {
             return Err(Problem::new(Code::InUse, "the subscription does not deliver; resume it, then replay"));
@@ -31,14 +40,14 @@ impl Answers {
             let detail = "the subscription is pulled; go back with `POST /v1/readers/{id}/cursor` instead";
             return Err(Problem::new(Code::InUse, detail));
         }
-        let from = place("from", from)?;
-        let to = place("to", to.unwrap_or("latest"))?;
+        let start = place("from", &from)?;
+        let end = place("to", to.as_deref().unwrap_or("latest"))?;
         let table = self.live.snapshot();
         let mut ranges: Vec<ReplayRange> = Vec::new();
         for topic in table.topics.values().filter(|topic| subscription.admits_topic(&topic.topic.name)) {
             for partition in 0..topic.topic.spec.partitions {
-                let start = resolve(&from, topic, partition).await?;
-                let end = resolve(&to, topic, partition).await?;
+                let start = resolve(&start, topic, partition).await?;
+                let end = resolve(&end, topic, partition).await?;
                 if let (Some(start), Some(end)) = (start, end)
                     && start < end
                 {
@@ -47,9 +56,24 @@ impl Answers {
             }
         }
         let events: u64 = ranges.iter().map(|(.., range)| range.end - range.start).sum();
-        let replay = ReplayId::make();
-        if events > 0 {
-            self.delivery.replay(id, replay, ranges).await?;
+        let row = Replay {
+            subscription: id,
+            id: replay,
+            state: ReplayState::Running,
+            from,
+            to,
+            rate,
+            events,
+            considered: 0,
+            delivered: 0,
+            failed: 0,
+            waiting: 0,
+            started_at: self.clock.now(),
+            ended_at: None,
+        };
+        if !self.delivery.replay(row, ranges).await? {
+            let detail = "as many replays of the subscription run as may (`delivery.max_replays`); wait for one to end, or cancel one";
+            return Err(Problem::new(Code::RateLimited, detail));
         }
         Ok(json!({"replay": replay, "events": events}))
     }

@@ -4,6 +4,7 @@
 
 mod operations;
 mod plane;
+mod retention;
 mod shards;
 mod sinks;
 
@@ -18,7 +19,7 @@ use posthorn_storage::attempts::{self, AttemptLog};
 use posthorn_storage::log::segments::{OnDamage, SegmentLog};
 use posthorn_storage::log::{Health, Log, LogError, segments};
 use posthorn_storage::state::embedded::Embedded;
-use posthorn_storage::state::{State, StateError};
+use posthorn_storage::state::{Batch, State, StateError};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use tokio::net::TcpListener;
@@ -31,7 +32,7 @@ use crate::answers::Answers;
 use crate::broker;
 use crate::config::Config;
 use crate::control::{self, cache::Cache};
-use crate::delivery::{Handle, Setup, Writer};
+use crate::delivery::{Handle, Setup, Writer, WriterHandle};
 use crate::egress::{Resolver, ResolverConfig, client_config};
 use crate::explain::Explainer;
 use crate::ingest::http::{Door, accept_loop};
@@ -104,6 +105,7 @@ pub struct DataPlane {
     delivery: Handle,
     shards: Shards,
     writer: Writer,
+    write: WriterHandle,
     control: JoinHandle<()>,
     /// Writes operational events; ends when told to.
     teller: (CancellationToken, JoinHandle<()>),
@@ -202,7 +204,7 @@ impl DataPlane {
         let answers = Answers {
             live: live.clone(),
             state: Arc::clone(&state),
-            writer: write,
+            writer: write.clone(),
             attempts,
             delivery: delivery.clone(),
             blocking,
@@ -233,6 +235,14 @@ impl DataPlane {
         })?;
         let control = tokio::spawn(client.run(rest.clone()));
 
+        let keeper = retention::Keeper {
+            log: Arc::clone(&log),
+            delivery: delivery.clone(),
+            state: Arc::clone(&state),
+            clock: clock.clone(),
+            max_held_bytes: config.log.max_held_bytes,
+        };
+
         // Doors.
         let draining = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let health = NodeHealth { log: Arc::clone(&log), state, ready: status.ready.clone(), draining: Arc::clone(&draining) };
@@ -253,13 +263,14 @@ impl DataPlane {
         let teller = (told.clone(), tokio::spawn(teller.run(notes, told)));
         tokio::spawn(accept_loop(http.0, sinks, config.http.max_connections, ingest_metrics, doors.clone()));
         tokio::spawn(serve_broker(broker.0, Arc::clone(&pipeline), clock.clone(), doors.clone()));
-        tokio::spawn(keep_retention(log, config.log.retention_check, clock, rest.clone()));
+        tokio::spawn(keeper.run(config.log.retention_check, rest.clone()));
         Ok(Self {
             addresses,
             pipeline,
             delivery,
             shards,
             writer,
+            write,
             control,
             teller,
             draining,
@@ -278,7 +289,7 @@ impl DataPlane {
         if in_order.is_err() {
             tracing::warn!("the drain deadline has passed; attempts that were under way will be made again");
         }
-        let Self { pipeline, delivery, shards, writer, control, teller: (told, teller), rest, .. } = self;
+        let Self { pipeline, delivery, shards, writer, write, control, teller: (told, teller), rest, .. } = self;
         // While the log is still open: it closes with the last who holds it.
         told.cancel();
         if tokio::time::timeout(Duration::from_secs(5), teller).await.is_err() {
@@ -288,7 +299,14 @@ impl DataPlane {
         if let Err(error) = control.await {
             tracing::error!(%error, "the link to the control plane ended early");
         }
-        drop((pipeline, delivery));
+        if in_order.is_ok() {
+            let mut done = Batch::new();
+            done.mark_clean(true);
+            if let Err(error) = write.commit(done, true).await {
+                tracing::warn!(%error, "the next start will not know that this end was in good order");
+            }
+        }
+        drop((pipeline, delivery, write));
         let joined = tokio::task::spawn_blocking(move || shards.join(Duration::from_secs(2)));
         if joined.await.is_ok_and(|all| all) {
             // Only then are all handles of the writer gone.
@@ -364,20 +382,6 @@ async fn wait_for_snapshot(mut ready: watch::Receiver<bool>) {
 async fn serve_broker(listener: TcpListener, pipeline: Arc<Pipeline>, clock: Clock, shutdown: CancellationToken) {
     if let Err(error) = broker::serve(listener, pipeline, broker::Limits::default(), clock, shutdown.cancelled_owned()).await {
         tracing::error!(%error, "the gRPC door has ended");
-    }
-}
-
-async fn keep_retention(log: Arc<SegmentLog>, every: Duration, clock: Clock, shutdown: CancellationToken) {
-    let mut ticks = tokio::time::interval(every);
-    loop {
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            _ = ticks.tick() => {}
-        }
-        let (log, now) = (Arc::clone(&log), clock.now());
-        if tokio::task::spawn_blocking(move || log.enforce_retention(now)).await.is_err() {
-            tracing::error!("retention failed");
-        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! One stream of pushes: hello, then take, apply and answer, one after the other.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -134,7 +135,13 @@ impl Link {
             let key = ResourceKey::subscription(id);
             !delta.changed.contains_key(&key) && !delta.removed.contains(&key)
         });
-        self.apply(delta, push.full).await;
+        // A full snapshot may come from a control plane that has lost its memory: only what it names as deleted is.
+        let (named, missing) = delta.removed.iter().cloned().partition(|key| push.full && push.removed.contains(key));
+        let deleted = Delta { revision: delta.revision, changed: BTreeMap::new(), removed: named };
+        self.apply(Delta { removed: missing, ..delta }, push.full).await;
+        if !deleted.removed.is_empty() {
+            self.apply(deleted, false).await;
+        }
         self.held.lock().commit_push(push.control_plane_id, push.unreadable);
         if push.full {
             self.doubtful = false;

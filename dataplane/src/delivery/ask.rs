@@ -6,14 +6,14 @@ use std::sync::Arc;
 use posthorn_domain::event::{DataKind, Event, EventBuilder};
 use posthorn_domain::ids::{DeadLetterId, DeliveryId, MessageId, ReplayId, SubscriptionId};
 use posthorn_domain::names::TopicName;
-use posthorn_domain::node::{Attempt, SubscriptionState};
-use posthorn_storage::state::{Retry, RetrySource};
+use posthorn_domain::node::{Attempt, Replay, SubscriptionState};
+use posthorn_storage::state::{self, Retry, RetrySource};
 use tokio::sync::oneshot;
 
-use super::lane::{Lane, LaneKey, Mode};
 use super::outcome::{Verdict, classify};
 use super::pull::{Moves, Pull};
 use super::request::Envelope;
+use super::retention::{Needed, Place};
 use super::shard::Shard;
 use super::work::Done;
 
@@ -25,8 +25,16 @@ pub(super) enum Ask {
     Retry(SubscriptionId, Letter, oneshot::Sender<()>),
     /// Send a test event, outside lanes and schedules.
     Test(SubscriptionId, oneshot::Sender<Option<Attempt>>),
-    /// Deliver these ranges again; answered once that is stored.
-    Replay(SubscriptionId, ReplayId, Vec<Range>, oneshot::Sender<()>),
+    /// Deliver these ranges again, if no more replays run than may. Answered at once, and once more when it is stored.
+    Replay(Box<state::Replay>, Vec<Range>, oneshot::Sender<bool>, oneshot::Sender<()>),
+    /// Its replays.
+    Replays(SubscriptionId, oneshot::Sender<Option<Vec<Replay>>>),
+    /// End a replay. Answered at once, and once more when it is stored.
+    CancelReplay(SubscriptionId, ReplayId, oneshot::Sender<Option<Replay>>, oneshot::Sender<()>),
+    /// The least offsets that are still needed of these partitions.
+    Needed(Arc<[(TopicName, u32)]>, oneshot::Sender<Vec<Needed>>),
+    /// Events below these places are about to be deleted; answered once what that means is stored.
+    Pass(Arc<[Place]>, oneshot::Sender<()>),
     /// Where a reader of it goes on.
     Pulled(SubscriptionId, oneshot::Sender<Option<Pull>>),
     /// A reader of it has come so far. Answered at once, and once more when it is stored.
@@ -61,29 +69,17 @@ impl Shard {
                 self.checkpoint_soon();
             }
             Ask::Test(id, answer) => self.test(id, answer),
+            Ask::Needed(parts, answer) => {
+                let needed = parts.iter().map(|(topic, partition)| self.needed(topic, *partition));
+                drop(answer.send(needed.collect()));
+            }
+            Ask::Pass(places, answer) => self.pass(&places, answer),
             Ask::Pulled(id, answer) => drop(answer.send(self.pulled(id))),
             Ask::Moved(id, moves, answer, stored) => self.on_moved(id, &moves, answer, stored),
-            Ask::Replay(id, replay, ranges, answer) => {
-                self.replay(id, replay, ranges);
-                self.after_commit.push(answer);
-                self.checkpoint_soon();
-            }
+            Ask::Replay(row, ranges, answer, stored) => drop(answer.send(self.begin_replay(*row, ranges, stored))),
+            Ask::Replays(id, answer) => drop(answer.send(self.replays_of(id))),
+            Ask::CancelReplay(id, replay, answer, stored) => drop(answer.send(self.cancel_replay(id, replay, stored))),
         }
-    }
-
-    fn state_of(&self, id: SubscriptionId) -> Option<SubscriptionState> {
-        let subscriber = self.subscribers.get(&id)?;
-        let lag = subscriber.lanes.iter().filter(|(key, _)| key.replay.is_none()).filter_map(|(key, lane)| {
-            let part = self.parts.get(&key.part)?;
-            Some(part.topic.log.bounds(part.partition).end.saturating_sub(lane.cursor(part.fed)))
-        });
-        Some(SubscriptionState {
-            in_flight: u64::from(subscriber.in_flight),
-            waiting: subscriber.retries.len() as u64,
-            lag: lag.sum(),
-            breaker: subscriber.breaker.name().into(),
-            last_error: subscriber.last_error.clone(),
-        })
     }
 
     fn retry_letter(&mut self, id: SubscriptionId, letter: &Letter) {
@@ -99,7 +95,7 @@ impl Shard {
             source: RetrySource::DeadLetter(letter.id),
             key_hash: None,
             last_error: String::new(),
-            replay: false,
+            replay: None,
             manual: true,
         };
         let waiting = subscriber.retries.keys().chain(&subscriber.flying).any(|known| known.manual && known.delivery == letter.delivery);
@@ -109,18 +105,6 @@ impl Shard {
             subscriber.wait(retry);
             self.look_at(id);
         }
-    }
-
-    fn replay(&mut self, id: SubscriptionId, replay: ReplayId, ranges: Vec<Range>) {
-        for range in ranges {
-            let Some(number) = self.numbers.get(&(range.topic, range.partition)).copied() else { continue };
-            let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
-            let key = LaneKey { part: number, replay: Some(replay) };
-            let mode = Mode::Lagging { next: range.from, reading: false };
-            subscriber.lanes.insert(key, Lane { until: Some(range.until), ..Lane::new(mode) });
-            self.dirty_lanes.insert((id, key));
-        }
-        self.look_at(id);
     }
 
     fn test(&mut self, id: SubscriptionId, answer: oneshot::Sender<Option<Attempt>>) {

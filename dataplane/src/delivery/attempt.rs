@@ -76,7 +76,8 @@ mod tests {
     use posthorn_domain::units::Dur;
     use proptest::prelude::*;
 
-    const FAILED: Verdict = Verdict::Retry { endpoint_fault: true, retry_after: None, error: super::super::outcome::AttemptError::UNKNOWN };
+    const FAILED: Verdict =
+        Verdict::Retry { endpoint_fault: true, overload: false, retry_after: None, error: super::super::outcome::AttemptError::UNKNOWN };
 
     #[test]
     fn the_default_schedule_makes_ten_attempts_over_75_hours() {
@@ -99,6 +100,7 @@ mod tests {
         let progress = Progress { made: 1, first_at: Time::ZERO };
         let slow = |secs| Verdict::Retry {
             endpoint_fault: true,
+            overload: false,
             retry_after: Some(Duration::from_secs(secs)),
             error: super::super::outcome::AttemptError::UNKNOWN,
         };

@@ -26,6 +26,8 @@ impl Shard {
         !self.outbox.is_empty()
             || !self.dirty_parts.is_empty()
             || !self.dirty_lanes.is_empty()
+            || !self.dirty_replays.is_empty()
+            || !self.dirty_health.is_empty()
             || !self.after_commit.is_empty()
             || !self.removed.is_empty()
     }
@@ -43,6 +45,12 @@ impl Shard {
         let mut batch = std::mem::take(&mut self.outbox);
         self.put_bases(&mut batch);
         self.put_lanes(&mut batch);
+        self.put_replays(&mut batch);
+        self.commit.gone = std::mem::take(&mut self.removed);
+        for id in &self.commit.gone {
+            batch.put_gone(*id);
+        }
+        self.put_health(&mut batch);
         self.deleted.swap(0, 1);
         self.commit.waiters = std::mem::take(&mut self.after_commit);
         self.write(batch);
@@ -91,16 +99,16 @@ impl Shard {
         }
     }
 
-    /// Deletes the rows of subscriptions that are gone. A crash before this leaves rows that nobody reads.
+    /// Deletes the rows of subscriptions that are gone. A crash before this leaves it to the next start, which finds them noted.
     fn forget_removed(&mut self) {
-        for id in self.removed.drain(..) {
+        for id in self.commit.gone.drain(..) {
             let state = Arc::clone(&self.context.state);
             // Nothing waits for it; a failure is said and tried again at the next start.
-            drop(self.context.blocking.spawn_blocking(move || {
+            self.context.blocking.start(move || {
                 if let Err(error) = state.remove_subscription(id) {
                     tracing::warn!(%error, subscription = %id, "rows of a deleted subscription remain");
                 }
-            }));
+            });
         }
     }
 
@@ -157,9 +165,8 @@ impl Shard {
         if let Some(row) = self.lane_row(id, key) {
             self.outbox.delete_lane(row);
         }
-        if let Some(lane) = self.subscribers.get_mut(&id).and_then(|subscriber| subscriber.lanes.remove(&key)) {
-            let held: usize = lane.queue.iter().map(|stored| super::lane::weight(stored)).sum();
-            self.tail_bytes = self.tail_bytes.saturating_sub(held);
+        if let Some(mut lane) = self.subscribers.get_mut(&id).and_then(|subscriber| subscriber.lanes.remove(&key)) {
+            lane.clear(&mut self.budget);
         }
         self.dirty_lanes.remove(&(id, key));
         self.checkpoint_soon();

@@ -1,23 +1,19 @@
-//! Events come in: from the mailbox while they are warm, from the log when they were missed or a lane lags.
+//! Events come in: from the mailbox while they are warm, from the log when they were missed. What lags is in `catchup`.
 
-use std::rc::Rc;
 use std::sync::Arc;
 
 use posthorn_domain::ids::SubscriptionId;
+use posthorn_domain::reason::Reason;
 use posthorn_domain::record::Stored;
 use posthorn_storage::log::{LogError, Page};
 
+use super::budget::Room;
 use super::decided::route;
 use super::lane::{Lane, LaneKey, Mode, weight};
 use super::mailbox::Delivered;
+use super::pages::{PAGE_BYTES, PAGE_RECORDS};
 use super::shard::Shard;
-use super::tell;
 use super::work::Done;
-
-/// Bytes of one read of the log.
-const PAGE_BYTES: usize = 256 * 1024;
-/// Records of one read of the log.
-const PAGE_RECORDS: usize = 512;
 
 impl Shard {
     pub(super) fn on_mail(&mut self, delivered: Delivered) {
@@ -57,13 +53,14 @@ impl Shard {
                 _ => route(&table, &topic, &stored.record, &mut slots),
             }
             for route in slots.iter().filter_map(|slot| table.in_slot(*slot)) {
-                self.offer(route.id(), number, stored);
+                self.offer(route.id(), number, stored, false);
             }
         }
     }
 
-    /// Offers a matching event to the subscription's lane; nothing happens when the subscription is another shard's.
-    fn offer(&mut self, id: SubscriptionId, number: u32, stored: &Arc<Stored>) {
+    /// Offers a matching event to the subscription's lane; nothing happens when the subscription is another shard's. `asked` once others
+    /// were made to give back what is above their share.
+    fn offer(&mut self, id: SubscriptionId, number: u32, stored: &Arc<Stored>, asked: bool) {
         let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
         let key = LaneKey { part: number, replay: None };
         let lane = subscriber.lanes.entry(key).or_insert_with(|| Lane::new(Mode::Tailing { from: stored.offset }));
@@ -71,14 +68,21 @@ impl Shard {
         if stored.offset < from {
             return;
         }
-        let config = &self.context.config;
-        if lane.queue.len() >= config.max_lane_events || self.tail_bytes + weight(stored) > config.max_tail_bytes {
-            lane.mode = Mode::Lagging { next: stored.offset, reading: false };
-            self.context.metrics.lagging.increment(1.0);
-        } else if lane.enter(stored) {
-            self.tail_bytes += weight(stored);
-            if lane.queue.len() == 1 {
-                subscriber.ready.push_back(key);
+        let full = lane.queue.len() >= self.context.config.max_lane_events;
+        let room = if full { Room::No } else { self.budget.ask(lane.held, weight(stored)) };
+        match room {
+            Room::Yes => {
+                if lane.enter(stored, &mut self.budget) && lane.queue.len() == 1 {
+                    subscriber.ready.push_back(key);
+                }
+            }
+            Room::Theirs if !asked => {
+                self.cut_others(id, key);
+                return self.offer(id, number, stored, true);
+            }
+            Room::No | Room::Theirs => {
+                lane.mode = Mode::Lagging { next: stored.offset, reading: false };
+                self.context.metrics.lagging.increment(1.0);
             }
         }
         self.dirty_lanes.insert((id, key));
@@ -103,15 +107,15 @@ impl Shard {
             Ok(page) => {
                 for gap in &page.gaps {
                     self.context.metrics.log_gaps.increment(1);
-                    self.lose_range(number, gap.from, gap.to);
+                    self.lose_range(number, gap.from..gap.to, Reason::LogDamaged);
                 }
                 self.feed(number, &page.records);
                 page.next
             }
-            // Retention was faster than the reading: what is gone is counted, by the lanes that would have had it.
+            // Retention was faster than the reading: what is gone is lost to the lanes that would have had it.
             Err(LogError::BelowStart { start }) => {
-                self.context.metrics.retention_passed.increment(start.saturating_sub(part.fed));
-                tell::retention_passed(&self.context, None, &part.topic.topic.name, part.partition, part.fed..start);
+                let lost = part.fed..start;
+                self.lose_range(number, lost, Reason::RetentionPassed);
                 start
             }
             Err(error) => {
@@ -124,88 +128,5 @@ impl Shard {
             self.dirty_parts.insert(number);
         }
         self.read_part(number);
-    }
-
-    /// Starts reads for lagging lanes that have room, if their subscription can send.
-    pub(super) fn read_on(&mut self, id: SubscriptionId) {
-        let low = (self.context.config.max_lane_events / 4).max(1);
-        let halted = self.draining.is_some() || self.commit.failing;
-        let Some(subscriber) = self.subscribers.get_mut(&id).filter(|subscriber| subscriber.is_live() && !halted) else { return };
-        // A probe needs one event; reading more behind a dead endpoint would only fill memory.
-        let low = if subscriber.breaker.is_open() { 1 } else { low };
-        for (key, lane) in &mut subscriber.lanes {
-            let Mode::Lagging { next, reading: false } = lane.mode else { continue };
-            let Some(part) = self.parts.get(&key.part).filter(|_| lane.queue.len() < low) else { continue };
-            let end = lane.until.unwrap_or(u64::MAX).min(part.topic.log.bounds(part.partition).end);
-            if next >= end {
-                if lane.until.is_none() && next >= part.fed {
-                    lane.mode = Mode::Tailing { from: next };
-                    self.context.metrics.lagging.decrement(1.0);
-                    self.dirty_lanes.insert((id, *key));
-                }
-                continue;
-            }
-            lane.mode = Mode::Lagging { next, reading: true };
-            let (log, partition, key) = (Arc::clone(&part.topic.log), part.partition, *key);
-            self.work.push(Box::pin(async move {
-                let page = log.read(partition, next, PAGE_BYTES, PAGE_RECORDS).await;
-                Done::Lane { subscription: id, lane: key, from: next, page }
-            }));
-        }
-    }
-
-    pub(super) fn on_lane_page(&mut self, id: SubscriptionId, key: LaneKey, from: u64, page: Result<Page, LogError>) {
-        let context = Rc::clone(&self.context);
-        let Some(part) = self.parts.get(&key.part) else { return };
-        let (table, topic, fed) = (Arc::clone(&self.table), Arc::clone(&part.topic), part.fed);
-        let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
-        let Some(lane) = subscriber.lanes.get_mut(&key) else { return };
-        // The lane was placed elsewhere while the read was under way.
-        if lane.mode != (Mode::Lagging { next: from, reading: true }) {
-            return;
-        }
-        let (next, gaps) = match page {
-            Ok(page) => {
-                let was_empty = lane.queue.is_empty();
-                let until = lane.until.unwrap_or(u64::MAX);
-                for stored in page.records.iter().filter(|stored| (from..until).contains(&stored.offset)) {
-                    if self.decided.wants(&subscriber.route, &table, &topic, key.part, stored) && lane.enter(stored) {
-                        self.tail_bytes += weight(stored);
-                    }
-                }
-                if was_empty && !lane.queue.is_empty() {
-                    subscriber.ready.push_back(key);
-                }
-                (page.next.min(until), page.gaps)
-            }
-            Err(LogError::BelowStart { start }) => {
-                context.metrics.retention_passed.increment(start.saturating_sub(from));
-                tell::retention_passed(&context, Some(id), &topic.topic.name, part.partition, from..start);
-                tracing::warn!(subscription = %id, topic = %topic.topic.name, from, start, "retention passed a lane; events were dropped");
-                (start, Vec::new())
-            }
-            Err(error) => {
-                tracing::error!(%error, subscription = %id, "the log cannot be read; the lane waits");
-                lane.mode = Mode::Lagging { next: from, reading: false };
-                let later = context.clock.now().after(std::time::Duration::from_secs(1));
-                self.wake(id, later);
-                return;
-            }
-        };
-        // Whoever rests keeps its place: a tailing lane would move on with what is fed.
-        lane.mode = if lane.until.is_none() && next >= fed && subscriber.route.pushes() {
-            context.metrics.lagging.decrement(1.0);
-            Mode::Tailing { from: next }
-        } else {
-            Mode::Lagging { next, reading: false }
-        };
-        self.dirty_lanes.insert((id, key));
-        for gap in gaps {
-            context.metrics.log_gaps.increment(1);
-            self.lose_lane_range(id, key, gap.from.max(from), gap.to);
-        }
-        self.end_replay(id, key);
-        self.look_at(id);
-        self.checkpoint_soon();
     }
 }

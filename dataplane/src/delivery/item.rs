@@ -7,7 +7,7 @@ use posthorn_domain::names::TopicName;
 use posthorn_domain::position::Position;
 use posthorn_domain::record::Stored;
 use posthorn_domain::time::Time;
-use posthorn_storage::state::Retry;
+use posthorn_storage::state::{Retry, RetrySource};
 
 use super::lane::LaneKey;
 
@@ -37,6 +37,26 @@ pub(super) enum Origin {
 }
 
 impl Item {
+    /// The next attempt of what waited.
+    pub(super) fn again(retry: Retry) -> Self {
+        let (topic, position) = match &retry.source {
+            RetrySource::Log { topic, partition, offset, .. } => (topic.clone(), Some(Position { partition: *partition, offset: *offset })),
+            RetrySource::DeadLetter(_) => ("unknown".parse().expect("a name"), None),
+        };
+        Self {
+            topic,
+            position,
+            message: retry.message,
+            delivery: retry.delivery,
+            made: retry.attempts + 1,
+            first_at: retry.first_attempt_at,
+            key_hash: retry.key_hash,
+            replay: retry.replay.is_some(),
+            stored: None,
+            origin: Origin::Retry(Box::new(retry)),
+        }
+    }
+
     /// Its place, for records of attempts; dead letters of refused events have none.
     pub(super) fn place(&self) -> Position {
         self.position.unwrap_or(Position { partition: 0, offset: 0 })

@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
-use foldhash::HashSet;
 use parking_lot::Mutex;
 use posthorn_domain::names::TopicName;
 use posthorn_domain::record::Stored;
 use tokio::sync::Notify;
+
+use super::maps::HashSet;
 
 /// Records of one partition, in offset order.
 pub(super) struct Mail {

@@ -11,21 +11,39 @@
 
 mod ask;
 mod attempt;
+mod batch;
+mod blocking;
 mod breaker;
+mod budget;
+mod catchup;
 mod checkpoint;
+mod concurrency;
 mod decided;
+mod doubts;
 mod feed;
+mod flow;
+mod health;
 mod item;
+mod keys;
 mod lane;
 mod mailbox;
+mod maps;
 pub mod outcome;
+mod pages;
 mod part;
+#[cfg(feature = "planted")]
+mod planted;
 mod pull;
+mod purse;
 mod rate;
+mod replays;
 mod request;
+mod retention;
+mod retry_budget;
 mod service;
 mod settle;
 mod shard;
+mod share;
 mod signatures;
 mod subscriber;
 mod tables;
@@ -35,5 +53,6 @@ mod work;
 mod writer;
 
 pub use pull::{Moves, Place, Pull, Pulled, Waiting};
+pub use retention::Place as LogPlace;
 pub use service::{Handle, ReplayRange, Service, Setup};
 pub use writer::{Writer, WriterHandle};

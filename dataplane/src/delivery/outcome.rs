@@ -19,6 +19,8 @@ pub enum Verdict {
     Retry {
         /// Whether the endpoint as a whole is at fault (its breaker counts this), not this one event.
         endpoint_fault: bool,
+        /// Whether it failed because too much was asked of it, as far as can be seen: 429, 503, an answer that did not come in time.
+        overload: bool,
         /// Wait at least this long, when the endpoint said so.
         retry_after: Option<Duration>,
         /// What happened.
@@ -70,6 +72,7 @@ fn of_reply(reply: &Reply) -> Verdict {
     let heeded = busy || status == StatusCode::SERVICE_UNAVAILABLE;
     Verdict::Retry {
         endpoint_fault,
+        overload: heeded,
         retry_after: reply.retry_after.filter(|_| heeded),
         error: AttemptError(format_compact!("status_{}", status.as_u16())),
     }
@@ -92,7 +95,8 @@ fn of_fault(fault: &Fault) -> Verdict {
         Fault::Closed => "closed",
         Fault::Full => "pool_full",
     };
-    Verdict::Retry { endpoint_fault: true, retry_after: None, error: AttemptError(CompactString::const_new(text)) }
+    let overload = matches!(fault, Fault::Timeout(Phase::Write | Phase::Answer | Phase::Body));
+    Verdict::Retry { endpoint_fault: true, overload, retry_after: None, error: AttemptError(CompactString::const_new(text)) }
 }
 
 #[cfg(test)]
@@ -102,7 +106,9 @@ mod tests {
     fn verdict(status: u16) -> Verdict {
         let retry_after = Some(Duration::from_secs(3));
         let status = StatusCode::from_u16(status).unwrap();
-        classify(&Ok(Reply { status, retry_after, body_head: bytes::Bytes::new(), body_truncated: false }))
+        let began = posthorn_domain::clock::Clock::system().instant();
+        let (allowed_rate, body_head) = (None, bytes::Bytes::new());
+        classify(&Ok(Reply { status, retry_after, allowed_rate, began, body_head, body_truncated: false }))
     }
 
     #[test]
@@ -114,8 +120,8 @@ mod tests {
         for (status, fault, waits) in
             [(301, false, false), (400, false, false), (415, false, false), (429, true, true), (500, true, false), (503, true, true)]
         {
-            let Verdict::Retry { endpoint_fault, retry_after, error } = verdict(status) else { panic!("{status}") };
-            assert_eq!((endpoint_fault, retry_after.is_some()), (fault, waits), "{status}");
+            let Verdict::Retry { endpoint_fault, overload, retry_after, error } = verdict(status) else { panic!("{status}") };
+            assert_eq!((endpoint_fault, retry_after.is_some(), overload), (fault, waits, waits), "{status}");
             assert_eq!(error.as_str(), format!("status_{status}"));
         }
     }

@@ -10,7 +10,8 @@ use posthorn_storage::attempts::{Attempt, DeliveryPrefix, Outcome, event_hash};
 use posthorn_storage::state::{Retry, RetryId, RetrySource};
 use tokio::sync::oneshot;
 
-use super::lane::{Mode, weight};
+use super::batch::offset_of;
+use super::lane::Mode;
 use super::shard::Shard;
 use super::subscriber::Subscriber;
 use super::window::Window;
@@ -89,8 +90,7 @@ impl Shard {
         for (key, lane) in subscriber.lanes.iter_mut().filter(|(key, _)| key.replay.is_none()) {
             let Some(part) = self.parts.get(&key.part) else { continue };
             let (next, settled) = (lane.cursor(part.fed), lane.window.settled_above());
-            let held: usize = lane.queue.drain(..).map(|stored| weight(&stored)).sum();
-            self.tail_bytes = self.tail_bytes.saturating_sub(held);
+            lane.clear(&mut self.budget);
             lane.window = Window::restored(settled.clone());
             lane.mode = Mode::Lagging { next, reading: false };
             let (topic, incarnation) = (part.topic.topic.name.clone(), part.topic.topic.meta.incarnation);
@@ -150,7 +150,7 @@ impl Shard {
     fn end_waiting(&mut self, id: RetryId, had: bool) {
         let Some(subscriber) = self.subscribers.get_mut(&id.subscription) else { return };
         let Some(retry) = subscriber.retries.remove(&id) else { return };
-        subscriber.unblock(retry.key_hash);
+        subscriber.keys.free(retry.key_hash, offset_of(&retry));
         self.outbox.delete_retry(id);
         self.deleted[0].insert(id);
         let Some(place) = waiting(&retry).filter(|_| had) else { return };
@@ -175,7 +175,7 @@ impl Shard {
 /// The place of a delivery that a reader can take over; those of replays and of dead letters wait for pushing.
 fn waiting(retry: &Retry) -> Option<Waiting> {
     match &retry.source {
-        RetrySource::Log { topic, partition, offset, .. } if !retry.replay => {
+        RetrySource::Log { topic, partition, offset, .. } if retry.replay.is_none() => {
             Some(Waiting { topic: topic.clone(), partition: *partition, offset: *offset })
         }
         _ => None,

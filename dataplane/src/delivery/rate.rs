@@ -19,19 +19,31 @@ impl Rate {
         self.interval = per_second.map(|rate| 1000.0 / rate);
     }
 
-    /// When `count` deliveries may go out, at the earliest `now`; they are taken when that is now.
-    pub(super) fn take(&mut self, now: Time, count: u32) -> Result<(), Time> {
+    /// The most deliveries that may go out at once; a larger batch would never fit.
+    pub(super) fn burst(&self) -> usize {
+        self.interval.map_or(usize::MAX, |interval| ((1000.0 / interval) as usize).max(1))
+    }
+
+    /// Whether `count` deliveries may go out together `now`, else when.
+    pub(super) fn fits(&self, now: Time, count: usize) -> Result<(), Time> {
         let Some(interval) = self.interval else { return Ok(()) };
         let at = now.millis() as f64;
         // The burst is one second's worth, and never less than one delivery.
         let tolerance = (1000.0 - interval).max(0.0);
-        let start = self.arrival.max(at);
-        if start - at > tolerance {
-            let wait = Duration::from_secs_f64((start - at - tolerance) / 1000.0);
-            return Err(now.after(wait.max(Duration::from_millis(1))));
+        let others = count.clamp(1, self.burst()) - 1;
+        // The last of them must be within the burst; a thousandth of a millisecond is for rounding.
+        let over = self.arrival.max(at) + interval * others as f64 - at - tolerance;
+        if over > 0.001 {
+            return Err(now.after(Duration::from_secs_f64(over / 1000.0).max(Duration::from_millis(1))));
         }
-        self.arrival = start + interval * f64::from(count);
         Ok(())
+    }
+
+    /// `count` deliveries go out `now`.
+    pub(super) fn take(&mut self, now: Time, count: usize) {
+        if let Some(interval) = self.interval {
+            self.arrival = self.arrival.max(now.millis() as f64) + interval * count as f64;
+        }
     }
 }
 
@@ -44,12 +56,12 @@ mod tests {
         let mut rate = Rate::default();
         rate.set(Some(10.0));
         let start = Time::from_millis(50_000);
-        let burst = (0..100).take_while(|_| rate.take(start, 1).is_ok()).count();
+        let burst = (0..100).take_while(|_| go(&mut rate, start, 1).is_ok()).count();
         assert_eq!(burst, 10);
         let mut now = start;
         let mut sent = 0;
         while now < start.after(Duration::from_secs(10)) {
-            match rate.take(now, 1) {
+            match go(&mut rate, now, 1) {
                 Ok(()) => sent += 1,
                 Err(later) => now = later,
             }
@@ -57,12 +69,40 @@ mod tests {
         assert!((99..=101).contains(&sent), "{sent}");
     }
 
+    /// Batches are counted by their events: over any time no more go out than rate times time and one burst.
+    #[test]
+    fn batches_count_by_their_events() {
+        for size in [1, 3, 7, 10, 40] {
+            let mut rate = Rate::default();
+            rate.set(Some(10.0));
+            let start = Time::from_millis(50_000);
+            let size = rate.burst().min(size);
+            let (mut now, mut sent) = (start, 0);
+            while now < start.after(Duration::from_secs(20)) {
+                match go(&mut rate, now, size) {
+                    Ok(()) => sent += size,
+                    Err(later) => now = later,
+                }
+                let most = now.since(start).as_secs_f64() * 10.0 + 10.0;
+                assert!(sent as f64 <= most + 0.1, "{sent} of {size} after {:?}", now.since(start));
+            }
+            assert!((195..=215).contains(&sent), "{sent} of {size}");
+        }
+        assert_eq!(Rate::default().fits(Time::ZERO, 1000), Ok(()));
+    }
+
+    fn go(rate: &mut Rate, now: Time, count: usize) -> Result<(), Time> {
+        rate.fits(now, count)?;
+        rate.take(now, count);
+        Ok(())
+    }
+
     #[test]
     fn slow_rates_let_the_first_through() {
         let mut rate = Rate::default();
         rate.set(Some(0.5));
         let now = Time::from_millis(1000);
-        assert_eq!(rate.take(now, 1), Ok(()));
-        assert_eq!(rate.take(now, 1), Err(Time::from_millis(3000)));
+        assert_eq!(go(&mut rate, now, 1), Ok(()));
+        assert_eq!(go(&mut rate, now, 1), Err(Time::from_millis(3000)));
     }
 }

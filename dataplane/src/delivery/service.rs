@@ -1,28 +1,33 @@
 //! The shards from outside: how they are made, fed, told and asked.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use posthorn_domain::clock::Clock;
 use posthorn_domain::guard::Guard;
 use posthorn_domain::ids::{ReplayId, SubscriptionId};
 use posthorn_domain::names::TopicName;
-use posthorn_domain::node::{Attempt, SubscriptionState};
+use posthorn_domain::node::{Attempt, Replay, SubscriptionState};
 use posthorn_domain::problem::{Code, Problem};
 use posthorn_domain::record::Stored;
 use posthorn_storage::attempts::AttemptLog;
-use posthorn_storage::state::{DeadLetter, State, StateError};
+use posthorn_storage::state::{self, Batch, DeadLetter, State, StateError};
 use rustls::ClientConfig;
 use tokio::sync::{mpsc, oneshot};
 
 use super::ask::{Ask, Letter, Range};
+use super::blocking::Blocking;
 use super::mailbox::Mailbox;
 use super::pull::{Moves, Pull};
+use super::purse::Purse;
+use super::retention::Place;
+use super::retry_budget::Budget;
 use super::shard::{Command, Context, Shard};
 use super::signatures::Signatures;
 use super::tables::Restored;
 use super::writer::WriterHandle;
 use crate::config;
-use crate::egress::{Pool, PoolConfig, Resolver};
+use crate::egress::{Pool, PoolConfig, Resolver, Sender, Transport};
 use crate::operations::Reporter;
 use crate::route::Table;
 use crate::telemetry::DeliveryMetrics;
@@ -65,6 +70,7 @@ pub struct Service {
     setup: Arc<Setup>,
     shard: u16,
     restored: Restored,
+    budget: Arc<Budget>,
     mailbox: Arc<Mailbox>,
     commands: mpsc::Receiver<Command>,
 }
@@ -90,9 +96,23 @@ pub(super) fn shard_of(id: SubscriptionId, shards: u16) -> u16 {
 impl Setup {
     /// Makes the shards, with what an earlier process left. Blocks.
     pub fn build(self) -> Result<(Vec<Service>, Handle), StateError> {
-        let loaded = self.state.load()?;
+        let mut loaded = self.state.load()?;
+        for id in std::mem::take(&mut loaded.gone) {
+            loaded.forget(id);
+            match self.state.remove_subscription(id) {
+                Ok(rows) => tracing::info!(subscription = %id, rows, "the rest of a deleted subscription was removed"),
+                Err(error) => tracing::warn!(%error, subscription = %id, "rows of a deleted subscription remain"),
+            }
+        }
+        // From the first attempt on there may be more than is stored.
+        let mut begun = Batch::new();
+        begun.mark_clean(false);
+        if let Err(error) = self.state.commit(begun, true) {
+            tracing::warn!(%error, "what a crash repeats will not be counted");
+        }
         let waiting = self.state.retry_subscriptions()?;
         let setup = Arc::new(self);
+        let budget = Arc::new(Budget::new(&setup.config.retry_budget, setup.clock.now()));
         let (mut services, mut mailboxes, mut senders) = (Vec::new(), Vec::new(), Vec::new());
         for shard in 0..setup.shards {
             let mailbox = Arc::new(Mailbox::new(MAILBOX_BYTES));
@@ -100,7 +120,7 @@ impl Setup {
             let restored = Restored::of(&loaded, &waiting, shard, setup.shards);
             mailboxes.push(Arc::clone(&mailbox));
             senders.push(sender);
-            services.push(Service { setup: Arc::clone(&setup), shard, restored, mailbox, commands });
+            services.push(Service { setup: Arc::clone(&setup), shard, restored, budget: Arc::clone(&budget), mailbox, commands });
         }
         Ok((services, Handle { mailboxes: mailboxes.into(), commands: senders.into() }))
     }
@@ -109,7 +129,7 @@ impl Setup {
 impl Service {
     /// Runs until it was drained. Must run within a `LocalSet` on a current-thread runtime.
     pub async fn run(self) {
-        let Self { setup, shard, restored, mailbox, commands } = self;
+        let setup = &self.setup;
         let config = &setup.config;
         let pool = PoolConfig {
             max_connections_per_endpoint: config.max_connections_per_endpoint,
@@ -119,23 +139,36 @@ impl Service {
             max_response_bytes: config.max_response_bytes,
             ..PoolConfig::default()
         };
+        let pool = Pool::new(pool, setup.resolver.clone(), Arc::clone(&setup.guard), &setup.tls, setup.clock.clone());
+        let blocking = Blocking::Pool(setup.blocking.clone());
+        self.run_on(Sender::Pool(pool), blocking).await;
+    }
+
+    /// As [`Service::run`], with `network` for the network, and all on this thread.
+    #[doc(hidden)]
+    pub async fn simulate(self, network: Rc<dyn Transport>) {
+        self.run_on(Sender::Given(network), Blocking::Here).await;
+    }
+
+    async fn run_on(self, pool: Sender, blocking: Blocking) {
+        let Self { setup, shard, restored, budget, mailbox, commands } = self;
         let context = Context {
-            config: config.clone(),
+            config: setup.config.clone(),
             clock: setup.clock.clone(),
             state: Arc::clone(&setup.state),
             writer: setup.writer.clone(),
             attempts: Arc::clone(&setup.attempts),
             metrics: DeliveryMetrics::default(),
-            pool: Pool::new(pool, setup.resolver.clone(), Arc::clone(&setup.guard), &setup.tls, setup.clock.clone()),
+            pool,
             signatures: Signatures::default(),
-            blocking: setup.blocking.clone(),
+            blocking,
             gone: setup.gone.clone(),
             operations: setup.operations.clone(),
             shard,
             shards: setup.shards,
         };
         drop(setup);
-        Shard::new(context, restored).run(mailbox, commands).await;
+        Shard::new(context, restored, Purse::new(budget)).run(mailbox, commands).await;
     }
 }
 
@@ -197,11 +230,50 @@ impl Handle {
         self.ask(id, |answer| Ask::Retry(id, letter, answer)).await
     }
 
-    /// Delivers ranges of topics again, marked. Resolves once that is stored.
-    pub async fn replay(&self, id: SubscriptionId, replay: ReplayId, ranges: Vec<ReplayRange>) -> Result<(), Problem> {
+    /// Delivers ranges of topics again, marked. Resolves once that is stored; `false` when as many replays run as may.
+    pub async fn replay(&self, replay: state::Replay, ranges: Vec<ReplayRange>) -> Result<bool, Problem> {
         let ranges =
             ranges.into_iter().map(|(topic, partition, range)| Range { topic, partition, from: range.start, until: range.end }).collect();
-        self.ask(id, |answer| Ask::Replay(id, replay, ranges, answer)).await
+        let (answer, stored) = oneshot::channel();
+        let begun = self.ask(replay.subscription, |begun| Ask::Replay(Box::new(replay), ranges, begun, answer)).await?;
+        if begun {
+            stored.await.map_err(|_| stopped())?;
+        }
+        Ok(begun)
+    }
+
+    /// The replays of the subscription, the newest first; `None` when it is not known here.
+    pub async fn replays(&self, id: SubscriptionId) -> Result<Option<Vec<Replay>>, Problem> {
+        self.ask(id, |answer| Ask::Replays(id, answer)).await
+    }
+
+    /// Ends a replay, with what of it waits. Resolves once that is stored; `None` when there is no such replay here.
+    pub async fn cancel_replay(&self, id: SubscriptionId, replay: ReplayId) -> Result<Option<Replay>, Problem> {
+        let (answer, stored) = oneshot::channel();
+        let cancelled = self.ask(id, |found| Ask::CancelReplay(id, replay, found, answer)).await?;
+        if cancelled.is_some() {
+            stored.await.map_err(|_| stopped())?;
+        }
+        Ok(cancelled)
+    }
+
+    /// For each of these partitions the least offset that is still needed by shards themselves or by subscriptions that allow no
+    /// dead letters, with the subscriptions whose waiting deliveries only the store knows. `None` when a shard has ended.
+    pub async fn needed(&self, parts: Arc<[(TopicName, u32)]>) -> Option<Vec<(u64, Vec<SubscriptionId>)>> {
+        let mut all: Vec<(u64, Vec<SubscriptionId>)> = vec![(u64::MAX, Vec::new()); parts.len()];
+        for needed in self.ask_all(|answer| Ask::Needed(Arc::clone(&parts), answer)).await? {
+            for ((offset, spilled), needed) in all.iter_mut().zip(needed) {
+                *offset = needed.offset.map_or(*offset, |least| least.min(*offset));
+                spilled.extend(needed.spilled);
+            }
+        }
+        Some(all)
+    }
+
+    /// Events below these places are about to be deleted. Resolves once what lanes lose by it is stored, with whether all shards
+    /// have done so.
+    pub async fn pass(&self, places: Arc<[Place]>) -> bool {
+        self.ask_all(|answer| Ask::Pass(Arc::clone(&places), answer)).await.is_some()
     }
 
     /// Where a reader of the subscription goes on; `None` when it is not known here.
@@ -213,17 +285,35 @@ impl Handle {
     pub async fn moved(&self, id: SubscriptionId, moves: Moves) -> Result<bool, Problem> {
         let (answer, stored) = oneshot::channel();
         let taken = self.ask(id, |taken| Ask::Moved(id, moves, taken, answer)).await?;
-        if taken && stored.await.is_err() {
-            return Err(Problem::new(Code::Draining, "the node is shutting down; ask again later").with_retry_after(1));
+        if taken {
+            stored.await.map_err(|_| stopped())?;
         }
         Ok(taken)
     }
 
+    /// The answers of all shards; `None` when one has ended.
+    async fn ask_all<T>(&self, make: impl Fn(oneshot::Sender<T>) -> Ask) -> Option<Vec<T>> {
+        let mut answers = Vec::new();
+        for shard in self.commands.iter() {
+            let (answer, answered) = oneshot::channel();
+            shard.send(Command::Ask(make(answer))).await.ok()?;
+            answers.push(answered);
+        }
+        let mut all = Vec::new();
+        for answered in answers {
+            all.push(answered.await.ok()?);
+        }
+        Some(all)
+    }
+
     async fn ask<T>(&self, id: SubscriptionId, make: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Result<T, Problem> {
-        let stopped = || Problem::new(Code::Draining, "the node is shutting down; ask again later").with_retry_after(1);
         let shard = shard_of(id, u16::try_from(self.commands.len()).unwrap_or(1));
         let (answer, answered) = oneshot::channel();
         self.commands[usize::from(shard)].send(Command::Ask(make(answer))).await.map_err(|_| stopped())?;
         answered.await.map_err(|_| stopped())
     }
+}
+
+fn stopped() -> Problem {
+    Problem::new(Code::Draining, "the node is shutting down; ask again later").with_retry_after(1)
 }

@@ -4,24 +4,23 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use posthorn_domain::event::EventBuilder;
-use posthorn_domain::ids::{DeadLetterId, DeliveryId, MessageId, SubscriptionId};
-use posthorn_domain::position::Position;
-use posthorn_domain::qos::{DeadLetter as DeadLetterRule, Durability};
+use posthorn_domain::ids::{DeadLetterId, SubscriptionId};
+use posthorn_domain::qos::DeadLetter as DeadLetterRule;
 use posthorn_domain::reason::Reason;
-use posthorn_domain::record::Record;
 use posthorn_domain::time::Time;
 use posthorn_storage::attempts::{Attempt, DeliveryPrefix, ERROR_MAX, HEAD_MAX, Outcome, event_hash};
 use posthorn_storage::state::{DeadLetter, Retry, RetrySource, StateError};
 
 use super::attempt::{Progress, Step, dice};
+use super::health::Signal;
 use super::item::{Item, Origin};
-use super::lane::{LaneKey, Mode, weight};
+use super::lane::{LaneKey, weight};
 use super::outcome::Verdict;
+use super::replays::Went;
 use super::shard::Shard;
-use super::subscriber::{Items, RETRIES_IN_MEMORY, Subscriber};
+use super::subscriber::{Items, RETRIES_IN_MEMORY};
 use super::tell::{self, DISABLE_AFTER};
-use super::work::{self, Attempted, Ending};
+use super::work::{self, Attempted, Ending, Loss};
 
 /// How long a retry whose event could not be read waits.
 const UNREADABLE_WAIT: Duration = Duration::from_secs(5);
@@ -39,51 +38,57 @@ impl Shard {
     pub(super) fn on_attempt(&mut self, attempted: Attempted) {
         self.context.metrics.in_flight.decrement(1.0);
         self.context.metrics.attempt_seconds.record(attempted.duration.as_secs_f64());
-        let Attempted { subscription: id, items, was_probe, ending, at, duration } = attempted;
+        let Attempted { subscription: id, items, lost, rest, was_probe, had_token, ending, at, duration } = attempted;
         let now = self.context.clock.now();
+        let well_spent = !matches!(&ending, Ending::Sent { verdict, .. } if *verdict != Verdict::Delivered);
+        if had_token && well_spent {
+            self.purse.keep(id);
+        }
         let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
         subscriber.in_flight -= 1;
+        subscriber.replays.ended(items.first().or(rest.first()).or(lost.first().map(|(item, _)| item)));
+        subscriber.put_back(rest);
+        let too_large = items.len() > 1 && ending.is_too_large();
         let mut report = Report { at, duration, status: None, head: Bytes::new(), error: String::new() };
         match ending {
-            Ending::Sent { verdict, status, head } => {
+            Ending::Sent { verdict, status, head, took, allowed_rate } => {
                 report.status = status;
                 report.head = head;
                 report.error = error_text(&verdict);
                 subscriber.last_error = (!report.error.is_empty()).then(|| report.error.clone());
-                match &verdict {
-                    Verdict::Retry { endpoint_fault: true, .. } => subscriber.breaker.failed(was_probe, now),
-                    Verdict::Forbidden => subscriber.breaker.failed(was_probe, now),
-                    _ => subscriber.breaker.succeeded(),
-                }
-                if verdict != Verdict::Gone {
-                    tell::endpoint(&self.context, subscriber, &items, &report.error);
-                }
-                let failing_for = subscriber.failing_for(verdict == Verdict::Delivered, now);
-                for item in items {
-                    self.after_request(id, item, &verdict, &report, now);
+                let signal = Signal { verdict: &verdict, was_probe, took, allowed_rate, error: &report.error };
+                let failing_for = self.judge(id, &signal, &items, now);
+                if too_large {
+                    self.halve(id, items, now);
+                } else {
+                    items.into_iter().for_each(|item| self.after_request(id, item, &verdict, &report, now));
                 }
                 if failing_for >= self.context.config.disable_after {
                     self.disable(id, DISABLE_AFTER);
                 }
             }
-            Ending::Never(reason, detail) => {
-                subscriber.breaker.released(was_probe);
-                for item in items {
-                    self.give_up(id, item, reason, &detail, None, now);
-                }
-            }
-            Ending::Unreadable(detail) => {
-                subscriber.breaker.released(was_probe);
-                tracing::error!(subscription = %id, detail, "an event to be retried cannot be read; it waits");
-                for item in items {
-                    let due = now.after(UNREADABLE_WAIT);
+            Ending::Unsent => self.release(id, was_probe),
+        }
+        for (item, loss) in lost {
+            match loss {
+                Loss::Never(reason, detail) => self.give_up(id, item, reason, &detail, None, now),
+                Loss::Unreadable(detail) => {
+                    tracing::error!(subscription = %id, detail, "an event to be retried cannot be read; it waits");
                     let made = item.made - 1;
-                    self.put_off(id, item, made, due, &detail);
+                    self.put_off(id, item, made, now.after(UNREADABLE_WAIT), &detail);
                 }
             }
         }
         self.look_at(id);
         self.checkpoint_soon();
+    }
+
+    /// A batch was too large for its endpoint, which is no attempt: its events go again in smaller ones.
+    fn halve(&mut self, id: SubscriptionId, items: Items, now: Time) {
+        let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
+        subscriber.send_less(items.len(), now);
+        subscriber.put_back(items);
+        self.context.metrics.batches_halved.increment(1);
     }
 
     fn after_request(&mut self, id: SubscriptionId, item: Item, verdict: &Verdict, report: &Report, now: Time) {
@@ -94,6 +99,7 @@ impl Shard {
             Step::Delivered => {
                 self.context.metrics.delivered.increment(1);
                 self.record(id, &item, report, Outcome::Delivered, None);
+                self.count_replay(id, &item, Went::Delivered);
                 if let Origin::Retry(retry) = &item.origin
                     && let RetrySource::DeadLetter(letter) = &retry.source
                 {
@@ -102,8 +108,9 @@ impl Shard {
                 self.settle(id, &item);
             }
             Step::Wait { due } => {
+                let ended = subscriber.replays.is_cancelled(item.of_replay());
                 self.context.metrics.retried.increment(1);
-                self.record(id, &item, report, Outcome::Retry, Some(due));
+                self.record(id, &item, report, if ended { Outcome::Dropped } else { Outcome::Retry }, (!ended).then_some(due));
                 let made = item.made;
                 self.put_off(id, item, made, due, &report.error);
             }
@@ -130,6 +137,9 @@ impl Shard {
 
     /// The delivery waits for its next attempt in the retry store; its lane moves on.
     fn put_off(&mut self, id: SubscriptionId, item: Item, made: u32, due: Time, error: &str) {
+        if self.subscribers.get(&id).is_some_and(|subscriber| subscriber.replays.is_cancelled(item.of_replay())) {
+            return self.settle(id, &item);
+        }
         let source = match &item.origin {
             Origin::Retry(retry) => retry.source.clone(),
             Origin::Lane(..) => self.log_source(&item),
@@ -144,10 +154,11 @@ impl Shard {
             source,
             key_hash: item.key_hash,
             last_error: error.to_owned(),
-            replay: item.replay,
+            replay: item.of_replay(),
             manual: matches!(&item.origin, Origin::Retry(retry) if retry.manual),
         };
         let key_hash = item.key_hash;
+        self.count_replay(id, &item, Went::Waits);
         self.settle(id, &item);
         self.outbox.put_retry(retry.clone());
         self.deleted[0].remove(&retry.id());
@@ -168,7 +179,9 @@ impl Shard {
         let Some(subscriber) = self.subscribers.get(&id) else { return };
         let by_contract = subscriber.route.subscription.spec.qos.dead_letter;
         let record = item.stored.as_ref().map(|stored| &stored.record);
-        let allowed = by_contract == DeadLetterRule::Allow && record.is_some_and(|record| record.dead_letter == DeadLetterRule::Allow);
+        // An event that is gone from the log cannot say what it allowed.
+        let by_event = record.map_or(item.position.is_some(), |record| record.dead_letter == DeadLetterRule::Allow);
+        let allowed = by_contract == DeadLetterRule::Allow && by_event;
         let outcome = if allowed { Outcome::DeadLettered } else { Outcome::Dropped };
         if allowed {
             self.context.metrics.dead_lettered.increment(1);
@@ -196,25 +209,30 @@ impl Shard {
                 record: record.to_bytes(),
                 subscription: Some(id),
                 delivery: Some(item.delivery),
+                replay: item.of_replay(),
                 attempts: made,
                 errors: Vec::new(),
             });
         }
+        if let (true, None, Some(position)) = (allowed, record, item.position) {
+            let place = (item.topic.clone(), position.partition, position.offset);
+            self.range_letter(id, place, reason, detail.to_owned(), item.of_replay());
+        }
         let none = Report { at: now, duration: Duration::ZERO, status: None, head: Bytes::new(), error: reason.as_str().to_owned() };
         self.record(id, &item, report.unwrap_or(&none), outcome, None);
+        self.count_replay(id, &item, Went::Failed);
         self.settle(id, &item);
     }
 
     /// The delivery is done with where it came from; its key is free.
     fn settle(&mut self, id: SubscriptionId, item: &Item) {
         let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
-        subscriber.unblock(item.key_hash);
+        subscriber.keys.free(item.key_hash, item.place().offset);
         match &item.origin {
             Origin::Lane(key, offset) => {
-                if let Some(stored) = &item.stored {
-                    self.tail_bytes = self.tail_bytes.saturating_sub(weight(stored));
-                }
                 if let Some(lane) = subscriber.lanes.get_mut(key) {
+                    let weight = item.stored.as_ref().map_or(0, |stored| weight(stored));
+                    self.budget.give(&mut lane.held, weight);
                     lane.window.settle(*offset);
                     self.dirty_lanes.insert((id, *key));
                 }
@@ -242,63 +260,14 @@ impl Shard {
         (!rest.is_empty()).then_some(rest)
     }
 
-    /// A damaged range of a partition: every lane that was to get it from here loses it. Lagging lanes will meet it themselves.
-    pub(super) fn lose_range(&mut self, number: u32, from: u64, to: u64) {
-        let Some(part) = self.parts.get(&number) else { return };
-        let topic = part.topic.topic.name.clone();
-        let key = LaneKey { part: number, replay: None };
-        let awaits = |subscriber: &Subscriber| match subscriber.lanes.get(&key).map(|lane| lane.mode) {
-            None => true,
-            Some(Mode::Tailing { from }) => from < to,
-            Some(Mode::Lagging { .. }) => false,
-        };
-        let wanting = self.subscribers.values().filter(|subscriber| subscriber.is_live() && subscriber.route.admits_topic(&topic));
-        let wanting: Vec<_> = wanting.filter(|subscriber| awaits(subscriber)).map(|subscriber| subscriber.id()).collect();
-        for id in wanting {
-            self.lose_lane_range(id, key, from, to);
-        }
-    }
-
-    /// One dead letter for a range of the log that cannot be read any more.
-    pub(super) fn lose_lane_range(&mut self, id: SubscriptionId, key: LaneKey, from: u64, to: u64) {
-        let Some((topic, partition)) = self.names.get(&key.part).cloned() else { return };
-        let now = self.context.clock.now();
-        let detail = format!("the log is damaged: offsets {from} to {} of partition {partition} are lost", to.saturating_sub(1));
-        tracing::error!(subscription = %id, %topic, partition, from, to, "deliveries are lost in a damaged range of the log");
-        let event = EventBuilder::new(&format!("{topic}-{partition}-{from}"), "/posthorn/log", "posthorn.log.gap").build();
-        let record = Record {
-            event: event.with_attr("topic", &topic),
-            publisher: "posthorn".into(),
-            idempotency_key: None,
-            accepted_at: now,
-            expires_at: None,
-            durability: Durability::Log,
-            dead_letter: DeadLetterRule::Allow,
-            direction: posthorn_domain::direction::Direction::Incoming,
-        };
-        let message: MessageId = record.message_id(&topic);
-        tell::given_up(&self.context, id, &topic, Reason::LogDamaged, true);
-        self.outbox.put_dead_letter(DeadLetter {
-            id: DeadLetterId::make(),
-            reason: Reason::LogDamaged,
-            detail,
-            at: now,
-            topic,
-            position: Some(Position { partition, offset: from }),
-            record: record.to_bytes(),
-            subscription: Some(id),
-            delivery: Some(DeliveryId::of(id, message)),
-            attempts: 0,
-            errors: Vec::new(),
-        });
-        self.checkpoint_soon();
-    }
-
     /// Takes a replay away that has come to its end.
     pub(super) fn end_replay(&mut self, id: SubscriptionId, key: LaneKey) {
         let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
         if subscriber.lanes.get(&key).is_some_and(super::lane::Lane::is_finished) {
             self.drop_lane(id, key);
+            if let Some(replay) = key.replay {
+                self.finish_replay(id, replay);
+            }
         }
     }
 
@@ -340,7 +309,7 @@ impl Shard {
                 for retry in retries {
                     let key = retry.id();
                     let known = subscriber.flying.contains(&key) || self.deleted.iter().any(|deleted| deleted.contains(&key));
-                    if !known {
+                    if !known && !subscriber.replays.is_cancelled(retry.replay) {
                         subscriber.wait(retry);
                     }
                 }

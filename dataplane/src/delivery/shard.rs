@@ -1,16 +1,15 @@
-//! The driver of one shard: a loop whose arms each call one method. What the methods do is in `feed` (events come in), `settle`
+//! The driver of one shard: a loop whose arms each call one method. What the methods do is in `feed` (events come in), `catchup` (lanes lag), `settle`
 //! (attempts end), `tables` (the snapshot changes), `checkpoint` (progress is written) and `ask` (questions).
 
 use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use foldhash::{HashMap, HashSet};
 use futures_util::StreamExt as _;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
 use posthorn_domain::clock::Clock;
-use posthorn_domain::ids::SubscriptionId;
+use posthorn_domain::ids::{ReplayId, SubscriptionId};
 use posthorn_domain::names::TopicName;
 use posthorn_domain::time::Time;
 use posthorn_storage::attempts::AttemptLog;
@@ -18,17 +17,26 @@ use posthorn_storage::state::{Batch, RetryId, State};
 use tokio::sync::{mpsc, oneshot};
 
 use super::ask::Ask;
+use super::batch::Picked;
+use super::blocking::Blocking;
+use super::budget::{self, Budget};
 use super::decided::Decided;
+use super::doubts::Doubts;
+use super::health;
+use super::item::Origin;
 use super::lane::LaneKey;
 use super::mailbox::Mailbox;
+use super::maps::{HashMap, HashSet};
+use super::pages::Pages;
 use super::part::Part;
+use super::purse::Purse;
 use super::signatures::Signatures;
-use super::subscriber::{Hold, Names, Subscriber};
+use super::subscriber::{Hold, Names, RETRIES_IN_MEMORY, Subscriber};
 use super::tables::Restored;
 use super::work::{self, Done, Outfit};
 use super::writer::WriterHandle;
 use crate::config;
-use crate::egress::Pool;
+use crate::egress::Sender;
 use crate::operations::Reporter;
 use crate::route::Table;
 use crate::telemetry::DeliveryMetrics;
@@ -41,10 +49,10 @@ pub(super) struct Context {
     pub(super) writer: WriterHandle,
     pub(super) attempts: Arc<AttemptLog>,
     pub(super) metrics: DeliveryMetrics,
-    pub(super) pool: Rc<Pool>,
+    pub(super) pool: Sender,
     pub(super) signatures: Signatures,
     /// Where blocking reads of the state store run.
-    pub(super) blocking: tokio::runtime::Handle,
+    pub(super) blocking: Blocking,
     /// Told of subscriptions that are to be disabled, and why.
     pub(super) gone: mpsc::Sender<(SubscriptionId, &'static str)>,
     /// Told of what operators should know; only by [`super::tell`].
@@ -77,13 +85,25 @@ pub(super) struct Shard {
     pub(super) turn: VecDeque<SubscriptionId>,
     pub(super) in_turn: HashSet<SubscriptionId>,
     pub(super) wakes: BTreeSet<(Time, SubscriptionId)>,
-    pub(super) tail_bytes: usize,
+    /// Subscribers that are behind and have reason to act.
+    pub(super) later: VecDeque<SubscriptionId>,
+    /// Turns for which they have stood back.
+    pub(super) patience: u32,
+    /// Subscribers that wait for memory or a read, each once.
+    pub(super) line: VecDeque<SubscriptionId>,
+    pub(super) budget: Budget,
+    pub(super) pages: Pages,
+    /// What the metric says that lanes and pages hold.
+    pub(super) told_bytes: usize,
+    pub(super) purse: Purse,
     /// Who gets records that were read back for lagging lanes.
     pub(super) decided: Decided,
     /// What the next checkpoint writes beside cursors.
     pub(super) outbox: Batch,
     pub(super) dirty_parts: HashSet<u32>,
     pub(super) dirty_lanes: HashSet<(SubscriptionId, LaneKey)>,
+    pub(super) dirty_replays: HashSet<(SubscriptionId, ReplayId)>,
+    pub(super) dirty_health: HashSet<SubscriptionId>,
     /// Retries that were deleted and may still be in the store: by the next commit, and by the one under way.
     pub(super) deleted: [HashSet<RetryId>; 2],
     pub(super) commit: Commit,
@@ -91,6 +111,8 @@ pub(super) struct Shard {
     pub(super) after_commit: Vec<oneshot::Sender<()>>,
     pub(super) draining: Option<oneshot::Sender<()>>,
     pub(super) restored: Restored,
+    /// What an earlier process may have done and not stored.
+    pub(super) doubts: Doubts,
     /// Starts of new subscriptions that are being looked up; no checkpoint is written before they are known.
     pub(super) starting: usize,
     /// Subscriptions whose rows are to be deleted once everything about them is written.
@@ -102,6 +124,8 @@ pub(super) struct Shard {
 pub(super) struct Commit {
     /// The batch that is being written, kept until it is.
     pub(super) under_way: Option<Batch>,
+    /// Subscriptions that are gone as of this batch, whose rows are deleted when it is written.
+    pub(super) gone: Vec<SubscriptionId>,
     /// Those to be told when it is written.
     pub(super) waiters: Vec<oneshot::Sender<()>>,
     /// When to write next.
@@ -111,9 +135,14 @@ pub(super) struct Commit {
 }
 
 impl Shard {
-    pub(super) fn new(context: Context, restored: Restored) -> Self {
+    pub(super) fn new(context: Context, restored: Restored, purse: Purse) -> Self {
+        let (for_pages, budget) = budget::parts(context.config.max_tail_bytes, context.shards);
+        let memory = context.config.max_lane_events.max(RETRIES_IN_MEMORY);
+        let doubts = if restored.clean { Doubts::default() } else { Doubts::after_a_crash(context.clock.now(), memory) };
         Self {
+            purse,
             restored,
+            doubts,
             starting: 0,
             removed: Vec::new(),
             context: Rc::new(context),
@@ -127,11 +156,18 @@ impl Shard {
             turn: VecDeque::new(),
             in_turn: HashSet::default(),
             wakes: BTreeSet::new(),
-            tail_bytes: 0,
+            later: VecDeque::new(),
+            patience: 0,
+            line: VecDeque::new(),
+            budget,
+            pages: Pages::new(for_pages),
+            told_bytes: 0,
             decided: Decided::default(),
             outbox: Batch::new(),
             dirty_parts: HashSet::default(),
             dirty_lanes: HashSet::default(),
+            dirty_replays: HashSet::default(),
+            dirty_health: HashSet::default(),
             deleted: [HashSet::default(), HashSet::default()],
             commit: Commit::default(),
             after_commit: Vec::new(),
@@ -154,6 +190,8 @@ impl Shard {
                     Some(command) => self.on_command(command),
                     None => return,
                 },
+                // Once round the runtime, so that those who are behind act when nothing else is to be done.
+                () = tokio::task::yield_now(), if !self.later.is_empty() => self.go_on(),
                 () = sleep => {}
             }
             self.on_turn();
@@ -166,13 +204,16 @@ impl Shard {
     fn on_done(&mut self, done: Done) {
         match done {
             Done::Attempt(attempted) => self.on_attempt(*attempted),
-            Done::Lane { subscription, lane, from, page } => self.on_lane_page(subscription, lane, from, page),
+            Done::Page { part, from, page } => self.on_page(part, from, page),
             Done::Part { part, page } => self.on_part_page(part, page),
             Done::Retries { subscription, loaded } => self.on_retries(subscription, loaded),
+            Done::Passing { passing, page } => self.on_passing(*passing, page),
+            Done::ReplayCleared { subscription, replay } => self.on_replay_cleared(subscription, replay),
             Done::Committed(result) => self.on_committed(result),
             Done::Nothing => {}
             Done::Start { subscription, part, offset } => self.on_start(subscription, part, offset),
         }
+        self.serve_line();
     }
 
     fn on_command(&mut self, command: Command) {
@@ -183,7 +224,10 @@ impl Shard {
                 self.commit.at = Some(Time::ZERO);
             }
             Command::Ask(ask) => self.on_ask(ask),
-            Command::Drain(answer) => self.draining = Some(answer),
+            Command::Drain(answer) => {
+                self.flush();
+                self.draining = Some(answer);
+            }
         }
     }
 
@@ -199,43 +243,69 @@ impl Shard {
         }
         while let Some(id) = self.turn.pop_front() {
             self.in_turn.remove(&id);
-            self.pump(id, now);
+            self.pump(id, now, usize::MAX);
+        }
+        self.be_patient();
+        if !self.is_halted() {
+            self.spend(now);
         }
         self.checkpoint(now);
+        let held = self.budget.used() + self.pages.held();
+        self.context.metrics.tail_bytes.increment(held as f64 - std::mem::replace(&mut self.told_bytes, held) as f64);
     }
 
-    /// Has the subscriber's turn come soon.
-    pub(super) fn look_at(&mut self, id: SubscriptionId) {
-        if self.in_turn.insert(id) {
-            self.turn.push_back(id);
+    /// Batches that are still gathered go out.
+    fn flush(&mut self) {
+        let now = self.context.clock.now();
+        let mut gathering = Vec::new();
+        for subscriber in self.subscribers.values_mut().filter(|subscriber| subscriber.is_batch() && !subscriber.ready.is_empty()) {
+            subscriber.flush = true;
+            gathering.push(subscriber.id());
         }
+        gathering.into_iter().for_each(|id| self.pump(id, now, usize::MAX));
     }
 
-    /// Sends what the subscriber may send now, and reads on where its lanes have room.
-    fn pump(&mut self, id: SubscriptionId, now: Time) {
+    /// Sends what the subscriber may send now, in at most so many requests, and reads on where its lanes have room.
+    pub(super) fn pump(&mut self, id: SubscriptionId, now: Time, mut requests: usize) {
         let max_in_flight = self.context.config.max_in_flight_per_subscription;
-        let halted = self.draining.is_some() || self.commit.failing;
+        let halted = self.is_halted();
         while let Some(subscriber) = self.subscribers.get_mut(&id).filter(|_| !halted) {
             match subscriber.gate(now, max_in_flight) {
-                Ok(()) => {}
+                // The rest has its turn behind the others.
+                Ok(()) if requests == 0 => {
+                    self.look_at(id);
+                    break;
+                }
+                Ok(()) => requests -= 1,
                 Err(Hold::Open) => break,
                 Err(Hold::Until(at)) => {
                     self.wake(id, at);
                     break;
                 }
             }
-            if let Err(at) = subscriber.rate.take(now, 0) {
-                self.wake(id, at);
-                break;
+            // Probes are few already: the breaker paces them.
+            let is_due = !subscriber.breaker.is_open() && subscriber.is_due(now);
+            let has_token = is_due && self.purse.ask(id, now);
+            let picked = subscriber.pick(now, &self.names, &self.context.config, has_token || !is_due);
+            if has_token && !picked.is_retry() {
+                self.purse.keep(id);
             }
-            let Some(items) = subscriber.pick(now, &self.names) else { break };
-            self.launch(id, items, now);
+            match picked {
+                Picked::Items(items) => self.launch(id, items, now),
+                Picked::At(at) => {
+                    self.wake(id, at);
+                    break;
+                }
+                Picked::Nothing => break,
+            }
         }
         if let Some(due) =
-            self.subscribers.get(&id).filter(|subscriber| subscriber.is_live() && !halted).and_then(|subscriber| subscriber.next_due())
-            && due > now
+            self.subscribers.get(&id).filter(|subscriber| subscriber.is_live() && !halted).and_then(|subscriber| subscriber.next_due(now))
         {
             self.wake(id, due);
+        }
+        if let Some(at) = self.subscribers.get_mut(&id).and_then(|subscriber| subscriber.replays.take_due()) {
+            self.wake(id, at);
         }
         self.read_on(id);
         self.refill_retries(id);
@@ -244,22 +314,42 @@ impl Shard {
     fn launch(&mut self, id: SubscriptionId, items: super::subscriber::Items, now: Time) {
         let Some(items) = self.drop_expired(id, items, now) else { return };
         let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
-        let count = u32::try_from(items.len()).unwrap_or(u32::MAX);
-        // `pump` asked with a count of zero that there is room, so this always takes.
-        if subscriber.rate.take(now, count).is_err() {
-            tracing::debug!(subscription = %id, "the rate limiter had no room");
-        }
+        subscriber.rate.take(now, items.len());
+        subscriber.flow.started(now);
         subscriber.in_flight += 1;
+        subscriber.replays.started(&items, now);
         self.context.metrics.in_flight.increment(1.0);
+        let repeated = self.doubts.count(id, &items);
+        if repeated > 0 {
+            self.context.metrics.redelivered.increment(repeated);
+        }
+        #[cfg(feature = "planted")]
+        super::planted::settle_early(subscriber, &items);
         let (target, template) = subscriber.fittings(&self.context.signatures);
+        let max_bytes = subscriber.fill(now, &self.context.config).bytes;
+        let was_probe = subscriber.breaker.started();
+        let is_retry = items.iter().any(|item| matches!(item.origin, Origin::Retry(_)));
+        if !is_retry {
+            self.purse.first_attempt();
+        }
+        if was_probe {
+            health::show(&self.context, subscriber);
+        }
         let outfit = Outfit {
             route: Arc::clone(&subscriber.route),
             target,
             template,
             table: Arc::clone(&self.table),
-            was_probe: subscriber.breaker.started(),
+            was_probe,
+            had_token: is_retry && !was_probe,
+            max_bytes,
         };
         self.work.push(Box::pin(work::attempt(Rc::clone(&self.context), outfit, items)));
+    }
+
+    /// Whether nothing may be sent.
+    fn is_halted(&self) -> bool {
+        self.draining.is_some() || self.commit.failing
     }
 
     /// Asks for a turn of the subscriber at `at`; only the earliest counts.
@@ -279,10 +369,8 @@ impl Shard {
     fn next_wake(&self) -> Option<Time> {
         let first = self.wakes.first().map(|(at, _)| *at);
         let commit = self.commit.at.filter(|_| self.commit.under_way.is_none());
-        match (first, commit) {
-            (Some(first), Some(commit)) => Some(first.min(commit)),
-            (first, commit) => first.or(commit),
-        }
+        let tokens = self.purse.wake().filter(|_| !self.is_halted());
+        [first, commit, tokens].into_iter().flatten().min()
     }
 
     fn sleep_until(&self, wake: Option<Time>) -> impl Future<Output = ()> + use<> {

@@ -5,22 +5,28 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use foldhash::{HashMap, HashSet};
+use foldhash::HashSet;
 use posthorn_domain::guard::TargetUrl;
 use posthorn_domain::ids::{DeliveryId, SubscriptionId};
 use posthorn_domain::names::TopicName;
 use posthorn_domain::position::Position;
 use posthorn_domain::qos::Ordering;
 use posthorn_domain::record::Stored;
-use posthorn_domain::resource::Format;
 use posthorn_domain::time::Time;
-use posthorn_storage::state::{Retry, RetryId, RetrySource};
+use posthorn_storage::log::Wanted;
+use posthorn_storage::state::{Retry, RetryId};
 use smallvec::SmallVec;
 
+use super::batch::offset_of;
 use super::breaker::{Breaker, Gate};
-use super::item::{Item, Origin, key_hash};
+use super::budget::Budget;
+use super::flow::Flow;
+use super::item::{Item, Origin};
+use super::keys::Keys;
 use super::lane::{Lane, LaneKey};
+use super::maps::HashMap;
 use super::rate::Rate;
+use super::replays::Replays;
 use super::request::Template;
 use super::signatures::Signatures;
 use crate::egress::Target;
@@ -28,13 +34,6 @@ use crate::route::SubscriptionRoute;
 
 /// Retries that are held in memory; the rest wait in the store.
 pub(super) const RETRIES_IN_MEMORY: usize = 1024;
-/// Keys that may wait for a retry in an ordered subscription; beyond that its lanes stop.
-const MAX_BUSY_KEYS: usize = 1000;
-/// Events of one request in batch format.
-const BATCH_EVENTS: usize = 100;
-const BATCH_BYTES: usize = 1 << 20;
-/// How far an ordered lane looks past events whose key is busy.
-const LOOK_AHEAD: usize = 1024;
 
 /// What goes out in one request.
 pub(super) type Items = SmallVec<[Item; 1]>;
@@ -49,21 +48,34 @@ pub(super) struct Subscriber {
     pub(super) ready: VecDeque<LaneKey>,
     pub(super) in_flight: u32,
     pub(super) breaker: Breaker,
+    pub(super) flow: Flow,
     pub(super) rate: Rate,
     pub(super) retries: BTreeMap<RetryId, Retry>,
+    pub(super) replays: Replays,
     /// Whether the store has retries that are not in memory.
     pub(super) spilled: bool,
     pub(super) loading: bool,
     /// Retries that are being attempted.
     pub(super) flying: HashSet<RetryId>,
     /// Ordering keys with a delivery under way or waiting.
-    busy: HashSet<u64>,
+    pub(super) keys: Keys,
+    /// Events of a batch and until when, after a 413.
+    pub(super) smaller: Option<(usize, Time)>,
+    /// Whether batches go out however small.
+    pub(super) flush: bool,
+    /// Whether it waits in line for memory or a read.
+    pub(super) in_line: bool,
+    wanted: Option<Rc<Wanted>>,
     /// Set when it is to be disabled: the endpoint answered 410, or failed for too long. Cleared by a new revision of it.
     pub(super) gone: bool,
     /// When the first of the attempts ended that have all failed, and none has succeeded since.
     pub(super) failing_since: Option<Time>,
     /// Whether it was told that the endpoint is down.
     pub(super) told_down: bool,
+    /// What the store has of [`Subscriber::to_keep`].
+    pub(super) kept: (Option<Time>, bool),
+    /// The state of the breaker that the metrics show.
+    pub(super) shown: Option<&'static str>,
     pub(super) last_error: Option<String>,
     /// The earliest wake-up that was asked for.
     pub(super) wake: Option<Time>,
@@ -96,15 +108,23 @@ impl Subscriber {
             ready: VecDeque::new(),
             in_flight: 0,
             breaker: Breaker::default(),
+            flow: Flow::default(),
             rate,
             retries: BTreeMap::new(),
+            replays: Replays::default(),
             spilled: false,
             loading: false,
             flying: HashSet::default(),
-            busy: HashSet::default(),
+            keys: Keys::default(),
+            smaller: None,
+            flush: false,
+            in_line: false,
+            wanted: None,
             gone: false,
             failing_since: None,
             told_down: false,
+            kept: (None, false),
+            shown: None,
             last_error: None,
             wake: None,
         }
@@ -115,8 +135,13 @@ impl Subscriber {
         self.rate.set(route.subscription.spec.limits.rate);
         self.gone = false;
         self.failing_since = None;
+        // Perhaps another endpoint, of which nothing is known yet.
+        self.flow.forget();
+        self.breaker.hurry();
         self.route = route;
         self.fittings = None;
+        self.smaller = None;
+        self.wanted = None;
     }
 
     /// What its requests are made with.
@@ -147,91 +172,49 @@ impl Subscriber {
 
     /// Whether a request may go out at `now`.
     pub(super) fn gate(&self, now: Time, max_in_flight: u32) -> Result<(), Hold> {
-        let limit = self.route.subscription.spec.limits.in_flight.min(max_in_flight);
-        if !self.is_live() || self.in_flight >= limit {
+        let most = self.most_in_flight(max_in_flight);
+        if !self.is_live() || self.in_flight >= most {
             return Err(Hold::Open);
         }
+        self.flow.ready(now).map_err(Hold::Until)?;
         match self.breaker.gate(now) {
+            Gate::Open if self.in_flight >= self.flow.limit(most) => Err(Hold::Open),
             Gate::Open | Gate::Probe => Ok(()),
             Gate::Wait(until) => Err(Hold::Until(until)),
             Gate::Probing => Err(Hold::Open),
         }
     }
 
-    /// The next request: a retry that is due, else the next events of the lanes in turn.
-    pub(super) fn pick(&mut self, now: Time, names: &Names) -> Option<Items> {
-        if let Some(item) = self.due(now) {
-            return Some(SmallVec::from_buf([item]));
-        }
-        if self.is_ordered() && self.busy.len() >= MAX_BUSY_KEYS {
-            return None;
-        }
-        for _ in 0..self.ready.len() {
-            let key = self.ready.pop_front()?;
-            let items = self.take(key, now, names);
-            if self.lanes.get(&key).is_some_and(|lane| !lane.queue.is_empty()) {
-                self.ready.push_back(key);
-            }
-            if !items.is_empty() {
-                return Some(items);
-            }
-        }
-        None
+    /// When the next retry will be due that is not yet.
+    pub(super) fn next_due(&self, now: Time) -> Option<Time> {
+        self.retries.keys().map(|id| id.due).find(|due| *due > now)
     }
 
-    /// When the next retry is due.
-    pub(super) fn next_due(&self) -> Option<Time> {
-        self.retries.keys().next().map(|id| id.due)
+    /// Whether it is behind on some partition, and so has to stand back for those that are not.
+    pub(super) fn is_behind(&self) -> bool {
+        self.lanes.values().any(Lane::is_lagging)
     }
 
-    fn due(&mut self, now: Time) -> Option<Item> {
-        let first = self.retries.first_entry().filter(|entry| entry.key().due <= now)?;
-        let retry = first.remove();
-        self.flying.insert(retry.id());
-        let (topic, position) = match &retry.source {
-            RetrySource::Log { topic, partition, offset, .. } => (topic.clone(), Some(Position { partition: *partition, offset: *offset })),
-            RetrySource::DeadLetter(_) => ("unknown".parse().expect("a name"), None),
-        };
-        Some(Item {
-            topic,
-            position,
-            message: retry.message,
-            delivery: retry.delivery,
-            made: retry.attempts + 1,
-            first_at: retry.first_attempt_at,
-            key_hash: retry.key_hash,
-            replay: retry.replay,
-            stored: None,
-            origin: Origin::Retry(Box::new(retry)),
-        })
+    /// Whether a retry is due.
+    pub(super) fn is_due(&self, now: Time) -> bool {
+        self.retries.keys().next().is_some_and(|id| id.due <= now)
     }
 
-    /// Takes from one lane what one request carries.
-    fn take(&mut self, key: LaneKey, now: Time, names: &Names) -> Items {
-        let batch = self.route.subscription.spec.endpoint.format == Format::Batch;
-        let ordered = self.is_ordered();
-        let mut items = Items::new();
-        let (Some(lane), Some((topic, partition))) = (self.lanes.get_mut(&key), names.get(&key.part)) else { return items };
-        let mut at = 0;
-        let mut bytes = 0;
-        while let Some(stored) = lane.queue.get(at).filter(|_| at < LOOK_AHEAD) {
-            let hash = if ordered { stored.record.key().map(key_hash) } else { None };
-            if hash.is_some_and(|hash| self.busy.contains(&hash)) {
-                at += 1;
-                continue;
-            }
-            bytes += stored.record.event.size();
-            if !items.is_empty() && bytes > BATCH_BYTES {
-                break;
-            }
-            let Some(stored) = lane.queue.remove(at) else { break };
-            self.busy.extend(hash);
-            items.push(fresh(&self.route, key, topic, *partition, stored, hash, now));
-            if !batch || items.len() >= BATCH_EVENTS {
-                break;
-            }
+    /// As [`Lane::cut`].
+    pub(super) fn cut(&mut self, key: LaneKey, keep: usize, budget: &mut Budget) -> bool {
+        let Some(lane) = self.lanes.get_mut(&key) else { return false };
+        let cut = lane.cut(keep, budget);
+        if cut && lane.queue.is_empty() {
+            self.ready.retain(|ready| *ready != key);
         }
-        items
+        cut
+    }
+
+    /// What it wants of the log at least.
+    pub(super) fn wanted(&mut self) -> Rc<Wanted> {
+        let route = &self.route;
+        let made = || Rc::new(Wanted::of(&route.filters.iter().flat_map(|filter| filter.atoms()).collect::<Vec<_>>()));
+        Rc::clone(self.wanted.get_or_insert_with(made))
     }
 
     /// For how long all attempts have failed, after one that ended at `now`.
@@ -243,19 +226,17 @@ impl Subscriber {
         now.since(*self.failing_since.get_or_insert(now))
     }
 
-    /// The key's next event may go out.
-    pub(super) fn unblock(&mut self, key_hash: Option<u64>) {
-        if let Some(hash) = key_hash {
-            self.busy.remove(&hash);
-        }
-    }
-
-    /// Puts a retry among those in memory; the one that is due last makes room.
+    /// Puts a retry among those in memory. When they are too many the one that is due last makes room, of those without a key: order
+    /// is kept of what is in memory.
     pub(super) fn wait(&mut self, retry: Retry) {
-        self.busy.extend(retry.key_hash);
-        self.retries.insert(retry.id(), retry);
-        if self.retries.len() > RETRIES_IN_MEMORY {
-            self.retries.pop_last();
+        let (key, offset) = (retry.key_hash, offset_of(&retry));
+        if self.retries.insert(retry.id(), retry).is_none() {
+            self.keys.block(key, offset);
+        }
+        if self.retries.len() > RETRIES_IN_MEMORY
+            && let Some(last) = self.retries.values().rev().find(|retry| retry.key_hash.is_none()).map(Retry::id)
+        {
+            self.retries.remove(&last);
             self.spilled = true;
         }
     }
@@ -268,7 +249,8 @@ pub(super) fn target_of(route: &SubscriptionRoute) -> Option<Target> {
     Target::new(&url, &endpoint.query, &route.id().to_string(), None).ok()
 }
 
-fn fresh(
+/// The first attempt of an event.
+pub(super) fn fresh(
     route: &SubscriptionRoute,
     key: LaneKey,
     topic: &TopicName,

@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use foldhash::{HashMap, HashSet};
 use posthorn_domain::ids::SubscriptionId;
 use posthorn_domain::names::TopicName;
 use posthorn_domain::resource::Start;
 use posthorn_domain::time::Time;
-use posthorn_storage::state::{Base, LaneState, Loaded, Start as StartRow};
+use posthorn_storage::state::{Base, Health, LaneState, Loaded, Replay, Start as StartRow};
 
+use super::health;
 use super::lane::{Lane, LaneKey, Mode};
+use super::maps::{HashMap, HashSet};
 use super::part::Part;
+use super::replays::Replays;
 use super::service::shard_of;
 use super::shard::Shard;
 use super::subscriber::{Subscriber, target_of};
@@ -26,8 +28,12 @@ pub(super) struct Restored {
     lanes: HashMap<SubscriptionId, Vec<LaneState>>,
     /// Subscriptions that were given their start already.
     seen: HashSet<SubscriptionId>,
+    replays: HashMap<SubscriptionId, Vec<Replay>>,
+    /// Whether it had stored all it had done.
+    pub(super) clean: bool,
     /// Subscriptions with waiting deliveries.
     waiting: HashSet<SubscriptionId>,
+    health: HashMap<SubscriptionId, Health>,
 }
 
 /// Under this name a [`StartRow`] says that a subscription was given its start.
@@ -40,8 +46,15 @@ impl Restored {
         for lane in loaded.lanes.iter().filter(|lane| shard_of(lane.subscription, shards) == shard) {
             restored.lanes.entry(lane.subscription).or_default().push(lane.clone());
         }
+        // Where nothing was stored nothing can have been done.
+        restored.clean = loaded.clean || loaded.starts.is_empty();
+        for replay in loaded.replays.iter().filter(|replay| shard_of(replay.subscription, shards) == shard) {
+            restored.replays.entry(replay.subscription).or_default().push(replay.clone());
+        }
         restored.seen.extend(loaded.starts.iter().map(|start| start.subscription).filter(|id| shard_of(*id, shards) == shard));
         restored.waiting.extend(waiting.iter().filter(|id| shard_of(**id, shards) == shard));
+        let health = loaded.health.iter().filter(|row| shard_of(row.subscription, shards) == shard);
+        restored.health.extend(health.map(|row| (row.subscription, row.clone())));
         restored
     }
 
@@ -114,6 +127,7 @@ impl Shard {
         self.names.insert(number, (topic.topic.name.clone(), partition));
         self.parts.insert(number, Part { topic: Arc::clone(topic), partition, fed, reading: false, last_at });
         self.dirty_parts.insert(number);
+        self.doubts.opened(number, topic.log.bounds(partition).end);
         self.hold_for_absent(topic, partition, fed);
         self.read_part(number);
     }
@@ -145,6 +159,7 @@ impl Shard {
             self.drop_lane(id, key);
         }
         self.parts.remove(&number);
+        self.pages.forget(number);
         self.dirty_parts.remove(&number);
         if let Some(name) = self.names.remove(&number) {
             self.numbers.remove(&name);
@@ -161,13 +176,21 @@ impl Shard {
             Some(subscriber) => {
                 tell::disabled(&self.context, &subscriber.route.subscription, &route.subscription);
                 subscriber.change(route);
+                self.note_health(id);
             }
             None => {
                 let mut subscriber = Box::new(Subscriber::new(route));
                 subscriber.spilled = self.restored.waiting.remove(&id);
+                let most = self.context.config.max_in_flight_per_subscription;
+                subscriber.replays = Replays::restored(self.restored.replays.remove(&id).unwrap_or_default(), most);
+                if let Some(health) = self.restored.health.remove(&id) {
+                    subscriber.restore(&health, self.context.clock.now());
+                }
+                health::show(&self.context, &mut subscriber);
                 self.subscribers.insert(id, subscriber);
                 if self.restored.seen.contains(&id) {
                     self.restore_lanes(id);
+                    self.take_up_replays(id);
                 } else {
                     self.start_lanes(id);
                 }
@@ -177,13 +200,20 @@ impl Shard {
     }
 
     fn restore_lanes(&mut self, id: SubscriptionId) {
+        self.doubts.restored(id);
         for row in self.restored.lanes.remove(&id).unwrap_or_default() {
             let Some(number) = self.numbers.get(&(row.topic.clone(), row.partition)).copied() else { continue };
             let Some(part) = self.parts.get(&number).filter(|part| part.topic.topic.meta.incarnation == row.incarnation) else { continue };
-            let next = row.next.min(part.topic.log.bounds(part.partition).end);
+            #[cfg(feature = "planted")]
+            let row = super::planted::restored(row);
+            // Offsets that the log has lost are given away again: neither place nor settled ones may stand above its end.
+            let end = part.topic.log.bounds(part.partition).end;
+            let next = row.next.min(end);
+            let settled = row.settled.into_iter().filter(|offset| *offset < end).collect();
             let tailing = row.until.is_none() && next >= part.fed;
+            self.doubts.lane(id, LaneKey { part: number, replay: row.replay }, next, part.fed);
             let mode = if tailing { Mode::Tailing { from: next } } else { Mode::Lagging { next, reading: false } };
-            let lane = Lane { window: Window::restored(row.settled), until: row.until, stored: true, ..Lane::new(mode) };
+            let lane = Lane { window: Window::restored(settled), until: row.until, stored: true, ..Lane::new(mode) };
             if let Some(subscriber) = self.subscribers.get_mut(&id) {
                 subscriber.lanes.insert(LaneKey { part: number, replay: row.replay }, lane);
             }
@@ -281,16 +311,22 @@ impl Shard {
                 self.context.metrics.lagging.increment(1.0);
                 self.dirty_lanes.insert((id, key));
             }
+            // It may rest for long: what it had in memory is in the log.
+            if subscriber.cut(key, 0, &mut self.budget) {
+                self.dirty_lanes.insert((id, key));
+            }
         }
         self.checkpoint_soon();
     }
 
     fn remove_subscriber(&mut self, id: SubscriptionId) {
-        let Some(subscriber) = self.subscribers.remove(&id) else { return };
+        let Some(mut subscriber) = self.subscribers.remove(&id) else { return };
         self.context.metrics.in_flight.decrement(f64::from(subscriber.in_flight));
-        let held: usize = subscriber.lanes.values().flat_map(|lane| &lane.queue).map(|stored| super::lane::weight(stored)).sum();
-        self.tail_bytes = self.tail_bytes.saturating_sub(held);
+        subscriber.lanes.values_mut().for_each(|lane| lane.clear(&mut self.budget));
         self.dirty_lanes.retain(|(owner, _)| *owner != id);
+        self.dirty_replays.retain(|(owner, _)| *owner != id);
+        self.dirty_health.remove(&id);
+        health::hide(&self.context, &subscriber);
         if let Some(at) = subscriber.wake {
             self.wakes.remove(&(at, id));
         }

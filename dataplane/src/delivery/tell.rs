@@ -27,28 +27,30 @@ pub(super) fn given_up(context: &Context, id: SubscriptionId, topic: &TopicName,
     context.operations.tell(note.with("topic", topic.as_str()));
 }
 
-/// A lane, or with it all that keep up, lost events to retention.
-pub(super) fn retention_passed(context: &Context, id: Option<SubscriptionId>, topic: &TopicName, partition: u32, lost: Range<u64>) {
-    if topic.as_str() == TOPIC || lost.is_empty() {
+/// A lane lost events to retention: they are `kept` as dead letters, or dropped.
+pub(super) fn retention_passed(context: &Context, id: SubscriptionId, topic: &TopicName, partition: u32, lost: Range<u64>, kept: bool) {
+    if lost.is_empty() {
         return;
     }
-    let note = match id {
-        Some(id) => Note::new(Kind::RetentionPassed, id, "").with("subscription", id.to_string()),
-        None => Note::new(Kind::RetentionPassed, topic, ""),
-    };
+    let (count, outcome) = (lost.end - lost.start, if kept { "dead_lettered" } else { "dropped" });
+    metrics::counter!("posthorn_lane_retention_passed_total", "topic" => topic.to_string(), "outcome" => outcome).increment(count);
+    if topic.as_str() == TOPIC {
+        return;
+    }
+    let note = Note::new(Kind::RetentionPassed, id, "").with("subscription", id.to_string());
     let note = note.with("topic", topic.as_str()).with("partition", partition).with("from", lost.start).with("to", lost.end);
-    context.operations.tell(note.times(lost.end - lost.start));
+    context.operations.tell(note.with("outcome", outcome).times(count));
 }
 
-/// A request ended; the breaker has heard of it.
-pub(super) fn endpoint(context: &Context, subscriber: &mut Subscriber, items: &[Item], error: &str) {
+/// A request ended, and was `answered` or not; the breaker has heard of it.
+pub(super) fn endpoint(context: &Context, subscriber: &mut Subscriber, items: &[Item], answered: bool, error: &str) {
     let id = subscriber.id();
     let is_open = subscriber.breaker.is_open();
     if is_open && !subscriber.told_down && items.iter().any(|item| item.topic.as_str() != TOPIC) {
         subscriber.told_down = true;
         let note = Note::new(Kind::EndpointDown, id, "").with("subscription", id.to_string());
         context.operations.tell(note.with("error", error));
-    } else if !is_open && std::mem::take(&mut subscriber.told_down) {
+    } else if answered && !is_open && std::mem::take(&mut subscriber.told_down) {
         context.operations.tell(Note::new(Kind::EndpointRecovered, id, "").with("subscription", id.to_string()));
     }
 }

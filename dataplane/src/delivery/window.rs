@@ -27,6 +27,15 @@ impl Window {
         !settled
     }
 
+    /// Takes back the entering of the event that was entered last; false when it is another, or settled.
+    pub(super) fn withdraw(&mut self, offset: u64) -> bool {
+        let last = self.entries.back() == Some(&(offset, false));
+        if last {
+            self.entries.pop_back();
+        }
+        last
+    }
+
     /// Settles an event that is under way.
     pub(super) fn settle(&mut self, offset: u64) {
         if let Ok(at) = self.entries.binary_search_by_key(&offset, |(offset, _)| *offset) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use posthorn_domain::event::Event;
-use posthorn_domain::ids::{MessageId, SubscriptionId};
+use posthorn_domain::ids::{ReplayId, SubscriptionId};
 use posthorn_domain::reason::Reason;
 use posthorn_domain::record::{Record, Stored};
 use posthorn_domain::time::Time;
@@ -14,25 +14,30 @@ use posthorn_storage::log::{LogError, Page};
 use posthorn_storage::state::{Retry, RetrySource, State, StateError};
 use smallvec::SmallVec;
 
+use super::batch::message_of;
 use super::item::{Item, Origin};
-use super::lane::LaneKey;
 use super::outcome::{Verdict, classify};
 use super::request::{Envelope, Template};
+use super::retention::Passing;
 use super::shard::Context;
 use super::subscriber::Items;
-use crate::egress::Target;
+use crate::egress::{AllowedRate, Target};
 use crate::route::{SubscriptionRoute, Table};
 
 /// What ended.
 pub(super) enum Done {
     /// A request.
     Attempt(Box<Attempted>),
-    /// A lane's read.
-    Lane { subscription: SubscriptionId, lane: LaneKey, from: u64, page: Result<Page, LogError> },
+    /// A read for lagging lanes.
+    Page { part: u32, from: u64, page: Result<Page, LogError> },
     /// A partition's read.
     Part { part: u32, page: Result<Page, LogError> },
     /// A load of retries from the store.
     Retries { subscription: SubscriptionId, loaded: Result<Vec<Retry>, StateError> },
+    /// A read of events that are about to go.
+    Passing { passing: Box<Passing>, page: Result<Page, LogError> },
+    /// The deletion of what waited of a cancelled replay.
+    ReplayCleared { subscription: SubscriptionId, replay: ReplayId },
     /// A checkpoint.
     Committed(Result<(), StateError>),
     /// Something that answered for itself.
@@ -44,8 +49,14 @@ pub(super) enum Done {
 /// A request and what came of it.
 pub(super) struct Attempted {
     pub(super) subscription: SubscriptionId,
+    /// What it carried.
     pub(super) items: Items,
+    /// What was to be in it and will not be sent now.
+    pub(super) lost: Vec<(Item, Loss)>,
+    /// What it had no room for.
+    pub(super) rest: Items,
     pub(super) was_probe: bool,
+    pub(super) had_token: bool,
     pub(super) ending: Ending,
     pub(super) at: Time,
     pub(super) duration: Duration,
@@ -54,11 +65,31 @@ pub(super) struct Attempted {
 /// How an attempt ended.
 pub(super) enum Ending {
     /// There was a request.
-    Sent { verdict: Verdict, status: Option<u16>, head: Bytes },
-    /// There was none, and there will be none.
+    Sent {
+        verdict: Verdict,
+        status: Option<u16>,
+        head: Bytes,
+        /// How long the endpoint took: zero when it was not reached, for ever when it did not answer in time.
+        took: Duration,
+        allowed_rate: Option<AllowedRate>,
+    },
+    /// There was none: everything was lost.
+    Unsent,
+}
+
+/// Why an event was not sent.
+pub(super) enum Loss {
+    /// It never will be.
     Never(Reason, String),
-    /// There was none because the log or the store could not be read; it is tried again.
+    /// The log or the store could not be read; it is tried again.
     Unreadable(String),
+}
+
+impl Ending {
+    /// Whether the endpoint takes less at once (413).
+    pub(super) fn is_too_large(&self) -> bool {
+        matches!(self, Self::Sent { status: Some(413), .. })
+    }
 }
 
 /// What an attempt needs of its subscription, kept while it is under way.
@@ -68,91 +99,111 @@ pub(super) struct Outfit {
     pub(super) template: Rc<Template>,
     pub(super) table: Arc<Table>,
     pub(super) was_probe: bool,
+    /// Bytes of events that the request may have; one event is always sent.
+    pub(super) max_bytes: usize,
+    /// Whether it is a retry that the node's budget pays for.
+    pub(super) had_token: bool,
 }
 
 /// `load → build → sign → send → classify`; settling is the shard's.
-pub(super) async fn attempt(context: Rc<Context>, outfit: Outfit, mut items: Items) -> Done {
+pub(super) async fn attempt(context: Rc<Context>, outfit: Outfit, items: Items) -> Done {
     let at = context.clock.now();
     let start = context.clock.instant();
-    let ending = match load(&context, &outfit.table, &mut items).await {
-        Ok(()) => send(&context, &outfit, &items).await,
-        Err(ending) => ending,
-    };
-    let duration = start.elapsed();
+    let (mut ready, mut lost, mut rest) = (Items::new(), Vec::new(), Items::new());
+    let mut bytes = 0;
+    for mut item in items {
+        let loaded = load(&context, &outfit.table, &mut item).await;
+        let expired = item.stored.as_ref().is_some_and(|stored| stored.record.is_expired(context.clock.now()));
+        let size = item.stored.as_ref().map_or(0, |stored| stored.record.event.size());
+        match loaded {
+            Err(loss) => lost.push((item, loss)),
+            Ok(()) if expired => lost.push((item, Loss::Never(Reason::Expired, "its time to live had passed".into()))),
+            Ok(()) if !ready.is_empty() && bytes + size > outfit.max_bytes => rest.push(item),
+            Ok(()) => {
+                bytes += size;
+                ready.push(item);
+            }
+        }
+    }
+    let ending = if ready.is_empty() { Ending::Unsent } else { send(&context, &outfit, &ready).await };
+    let duration = context.clock.instant().saturating_duration_since(start);
     let subscription = outfit.route.id();
-    Done::Attempt(Box::new(Attempted { subscription, items, was_probe: outfit.was_probe, ending, at, duration }))
+    let Outfit { was_probe, had_token, .. } = outfit;
+    Done::Attempt(Box::new(Attempted { subscription, items: ready, lost, rest, was_probe, had_token, ending, at, duration }))
 }
 
 async fn send(context: &Context, outfit: &Outfit, items: &[Item]) -> Ending {
     let records: SmallVec<[&Arc<Stored>; 1]> = items.iter().filter_map(|item| item.stored.as_ref()).collect();
     let now = context.clock.now();
-    if let [only] = records.as_slice()
-        && only.record.is_expired(now)
-    {
-        return Ending::Never(Reason::Expired, "its time to live had passed".into());
-    }
     let events: SmallVec<[&Event; 1]> = records.iter().map(|stored| &stored.record.event).collect();
     let stored = if let [only] = records.as_slice() { Some(*only) } else { None };
     let first = &items[0];
-    let message = if items.len() == 1 { first.message } else { MessageId::of_batch(items.iter().map(|item| item.message)) };
+    let message = message_of(items);
     let envelope = Envelope { message, delivery: first.delivery, attempt: first.made, replay: first.replay, stored };
     let (head, body) = outfit.template.build(context, &outfit.route, &envelope, &events, now);
     let deadline = outfit.route.subscription.spec.endpoint.timeout.map_or(context.config.timeout, |timeout| timeout.std());
     let result = context.pool.send(&outfit.target, head, body, deadline).await;
     let verdict = classify(&result);
     match result {
-        Ok(reply) => Ending::Sent { verdict, status: Some(reply.status.as_u16()), head: reply.body_head },
-        Err(_) => Ending::Sent { verdict, status: None, head: Bytes::new() },
+        Ok(reply) => {
+            let (status, took) = (Some(reply.status.as_u16()), context.clock.instant().saturating_duration_since(reply.began));
+            Ending::Sent { verdict, status, head: reply.body_head, took, allowed_rate: reply.allowed_rate }
+        }
+        Err(_) => {
+            // A deadline that passed while the endpoint had the request is its own.
+            let took = if matches!(verdict, Verdict::Retry { overload: true, .. }) { Duration::MAX } else { Duration::ZERO };
+            Ending::Sent { verdict, status: None, head: Bytes::new(), took, allowed_rate: None }
+        }
     }
 }
 
 /// Reads the event of a retry from where it is kept.
-async fn load(context: &Context, table: &Table, items: &mut Items) -> Result<(), Ending> {
-    for item in items.iter_mut().filter(|item| item.stored.is_none()) {
-        let Origin::Retry(retry) = &item.origin else { continue };
-        let stored = match &retry.source {
-            RetrySource::Log { topic, incarnation, partition, offset } => {
-                let route = table.topics.get(topic).filter(|route| route.topic.meta.incarnation == *incarnation);
-                let Some(route) = route else { return Err(Ending::Never(Reason::RetentionPassed, "its topic was deleted".into())) };
-                match route.log.read(*partition, *offset, 1, 1).await {
-                    Ok(page) => match page.records.into_iter().find(|stored| stored.offset == *offset) {
-                        Some(stored) => stored,
-                        None => return Err(Ending::Never(Reason::LogDamaged, "the log is damaged where the event stood".into())),
-                    },
-                    Err(LogError::BelowStart { .. }) => {
-                        return Err(Ending::Never(Reason::RetentionPassed, "retention deleted the event".into()));
-                    }
-                    Err(error) => return Err(Ending::Unreadable(error.to_string())),
-                }
+async fn load(context: &Context, table: &Table, item: &mut Item) -> Result<(), Loss> {
+    let (None, Origin::Retry(retry)) = (&item.stored, &item.origin) else { return Ok(()) };
+    let never = |reason, detail: &str| Err(Loss::Never(reason, detail.into()));
+    let stored = match &retry.source {
+        RetrySource::Log { topic, incarnation, partition, offset } => {
+            let route = table.topics.get(topic).filter(|route| route.topic.meta.incarnation == *incarnation);
+            let Some(route) = route else { return never(Reason::RetentionPassed, "its topic was deleted") };
+            match route.log.read(*partition, *offset, 1, 1).await {
+                // On its own, because a page in memory for every retry under way would be too much.
+                Ok(page) => match page.records.into_iter().find(|stored| stored.offset == *offset) {
+                    Some(stored) if stored.record.message_id(topic) == item.message => Arc::new(stored.detached()),
+                    // The state outlived what the log had not synced, and its offset was given away again (I3).
+                    Some(_) => return never(Reason::LogDamaged, "the log lost the event with the power"),
+                    None => return never(Reason::LogDamaged, "the log is damaged where the event stood"),
+                },
+                Err(LogError::BelowStart { .. }) => return never(Reason::RetentionPassed, "retention deleted the event"),
+                Err(error) => return Err(Loss::Unreadable(error.to_string())),
             }
-            RetrySource::DeadLetter(id) => {
-                let (state, id) = (Arc::clone(&context.state), *id);
-                let letter = context.blocking.spawn_blocking(move || state.dead_letter(id)).await;
-                match letter {
-                    Ok(Ok(Some(letter))) => {
-                        item.topic = letter.topic.clone();
-                        item.position = letter.position;
-                        let offset = letter.position.map_or(0, |position| position.offset);
-                        match Record::decode(&letter.record) {
-                            Ok(record) => Arc::new(Stored { offset, record, hint: None }),
-                            Err(_) => return Err(Ending::Never(Reason::LogDamaged, "the dead letter cannot be read".into())),
-                        }
+        }
+        RetrySource::DeadLetter(id) => {
+            let (state, id) = (Arc::clone(&context.state), *id);
+            let letter = context.blocking.run(move || state.dead_letter(id)).await;
+            match letter {
+                Some(Ok(Some(letter))) => {
+                    item.topic = letter.topic.clone();
+                    item.position = letter.position;
+                    let offset = letter.position.map_or(0, |position| position.offset);
+                    match Record::decode(&letter.record) {
+                        Ok(record) => Arc::new(Stored { offset, record, hint: None }),
+                        Err(_) => return never(Reason::LogDamaged, "the dead letter cannot be read"),
                     }
-                    Ok(Ok(None)) => return Err(Ending::Never(Reason::RetentionPassed, "the dead letter was deleted".into())),
-                    Ok(Err(error)) => return Err(Ending::Unreadable(error.to_string())),
-                    Err(_) => return Err(Ending::Unreadable("the state store's thread ended".into())),
                 }
+                Some(Ok(None)) => return never(Reason::RetentionPassed, "the dead letter was deleted"),
+                Some(Err(error)) => return Err(Loss::Unreadable(error.to_string())),
+                None => return Err(Loss::Unreadable("the state store's thread ended".into())),
             }
-        };
-        item.stored = Some(stored);
-    }
+        }
+    };
+    item.stored = Some(stored);
     Ok(())
 }
 
 /// Loads the subscription's retries that are due first.
 pub(super) async fn load_retries(context: Rc<Context>, subscription: SubscriptionId, limit: usize) -> Done {
     let state: Arc<dyn State> = Arc::clone(&context.state);
-    let loaded = context.blocking.spawn_blocking(move || state.retries(subscription, limit)).await;
-    let loaded = loaded.unwrap_or_else(|_| Err(StateError::Store("its thread ended".into())));
+    let loaded = context.blocking.run(move || state.retries(subscription, limit)).await;
+    let loaded = loaded.unwrap_or_else(|| Err(StateError::Store("its thread ended".into())));
     Done::Retries { subscription, loaded }
 }

@@ -46,6 +46,19 @@ impl Writer {
         Ok((Self { thread }, WriterHandle(sender)))
     }
 
+    /// What the thread does, to be run on this one: for simulation.
+    #[doc(hidden)]
+    pub fn simulate(
+        state: Arc<dyn State>,
+        attempts: Arc<AttemptLog>,
+        clock: Clock,
+        dead_letter_max_age: Duration,
+    ) -> (impl Future<Output = ()>, WriterHandle) {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let upkeep = Upkeep { state, attempts, clock, dead_letter_max_age };
+        (async move { upkeep.serve(receiver).await }, WriterHandle(sender))
+    }
+
     /// Waits for the end, after all handles are gone.
     pub fn join(self) {
         if self.thread.join().is_err() {
@@ -71,37 +84,40 @@ struct Upkeep {
     dead_letter_max_age: Duration,
 }
 
-fn run(upkeep: &Upkeep, mut requests: mpsc::Receiver<Request>) {
+fn run(upkeep: &Upkeep, requests: mpsc::Receiver<Request>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     let Ok(runtime) = runtime else {
         tracing::error!("the state writer cannot start its timer");
         return;
     };
-    runtime.block_on(async {
+    runtime.block_on(upkeep.serve(requests));
+}
+
+impl Upkeep {
+    async fn serve(&self, mut requests: mpsc::Receiver<Request>) {
         let mut flush = tokio::time::interval(FLUSH);
         let mut sweep = tokio::time::interval(SWEEP);
         loop {
             tokio::select! {
+                biased;
+                _ = flush.tick() => self.flush(),
+                _ = sweep.tick() => self.sweep(),
                 request = requests.recv() => match request {
                     Some(request) => {
-                        let result = upkeep.state.commit(request.batch, request.sync);
+                        let result = self.state.commit(request.batch, request.sync);
                         // A shard that has ended no longer asks.
                         drop(request.answer.send(result));
                     }
                     None => break,
                 },
-                _ = flush.tick() => upkeep.flush(),
-                _ = sweep.tick() => upkeep.sweep(),
             }
         }
-        upkeep.flush();
-        if let Err(error) = upkeep.state.commit(Batch::new(), true) {
+        self.flush();
+        if let Err(error) = self.state.commit(Batch::new(), true) {
             tracing::error!(%error, "the last checkpoint may not be on the disk");
         }
-    });
-}
+    }
 
-impl Upkeep {
     fn flush(&self) {
         // A store that a full disk had stopped goes on by the next write; nobody else may have one.
         if self.state.health().is_err() {

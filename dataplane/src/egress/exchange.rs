@@ -36,6 +36,7 @@ pub(super) async fn run(pool: &Pool, endpoint: &Rc<Endpoint>, request: Outgoing<
 }
 
 async fn once(pool: &Pool, request: &Outgoing<'_>, lease: Lease<'_>, phase: &Rc<Cell<Phase>>) -> Result<Reply, Broken> {
+    let began = pool.clock.instant();
     match lease {
         Lease::H1 { mut connection, permit, .. } => {
             let mut answer = Answer::new(pool.config.max_response_bytes);
@@ -47,8 +48,8 @@ async fn once(pool: &Pool, request: &Outgoing<'_>, lease: Lease<'_>, phase: &Rc<
                 }
                 Err(broken) => return Err(broken),
             }
-            answer.into_reply(pool.clock.now()).map_err(Broken::Sent)
+            answer.into_reply(pool.clock.now(), began).map_err(Broken::Sent)
         }
-        Lease::H2 { connection, _permit, .. } => connection.exchange(pool, request.target, request.head, request.body, phase).await,
+        Lease::H2 { connection, _permit, .. } => connection.exchange(pool, request.target, request.head, request.body, phase, began).await,
     }
 }

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::time::Instant;
 
 use http::{Method, Request, Response};
 use http_body_util::BodyExt as _;
@@ -11,6 +12,7 @@ use hyper::client::conn::http2::SendRequest;
 use posthorn_domain::time::Time;
 use tokio::task::AbortHandle;
 
+use super::allowed_rate::AllowedRate;
 use super::body::{Pieces, PiecesBody};
 use super::error::{Fault, Phase};
 use super::h1::Broken;
@@ -46,6 +48,7 @@ impl H2 {
         head: &Head,
         body: &Pieces,
         phase: &Rc<Cell<Phase>>,
+        began: Instant,
     ) -> Result<Reply, Broken> {
         let mut request = Request::new(PiecesBody::new(body.clone(), Rc::clone(phase)));
         *request.method_mut() = Method::POST;
@@ -57,12 +60,12 @@ impl H2 {
             None => Broken::Sent(Fault::of_hyper(error.error())),
         })?;
         phase.set(Phase::Body);
-        read(response, pool.config.max_response_bytes, pool.clock.now()).await.map_err(Broken::Sent)
+        read(response, pool.config.max_response_bytes, pool.clock.now(), began).await.map_err(Broken::Sent)
     }
 }
 
 /// Reads the body to its end or to `limit` bytes.
-async fn read(response: Response<Incoming>, limit: usize, now: Time) -> Result<Reply, Fault> {
+async fn read(response: Response<Incoming>, limit: usize, now: Time, began: Instant) -> Result<Reply, Fault> {
     let (head, mut body) = response.into_parts();
     if head.status.is_informational() {
         return Err(Fault::Protocol("an interim status as the last one".into()));
@@ -80,5 +83,6 @@ async fn read(response: Response<Incoming>, limit: usize, now: Time) -> Result<R
     }
     let value = |name| head.headers.get(name).map(http::HeaderValue::as_bytes);
     let wait = value(http::header::RETRY_AFTER).and_then(|wait| retry_after(wait, value(http::header::DATE), now));
-    Ok(Reply { status: head.status, retry_after: wait, body_head: kept.into(), body_truncated })
+    let allowed_rate = head.headers.get("webhook-allowed-rate").and_then(|rate| AllowedRate::read(rate.as_bytes()));
+    Ok(Reply { status: head.status, retry_after: wait, allowed_rate, began, body_head: kept.into(), body_truncated })
 }

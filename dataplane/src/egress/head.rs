@@ -71,7 +71,7 @@ impl Head {
     /// The headers as HTTP/2 has them: no `host`, and what frames the message is hyper's own.
     pub(super) fn to_map(&self) -> HeaderMap {
         let mut headers = HeaderMap::with_capacity(24);
-        for (name, value) in self.text.lines().skip(1).filter_map(|line| line.split_once(": ")) {
+        for (name, value) in self.lines().skip(1).filter_map(|line| line.split_once(": ")) {
             let (Ok(name), Ok(mut value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) else { continue };
             value.set_sensitive(name == header::AUTHORIZATION);
             if !OWN.contains(&name.as_str()) {
@@ -79,6 +79,11 @@ impl Head {
             }
         }
         headers
+    }
+
+    /// Request line and headers so far, a line each.
+    pub fn lines(&self) -> impl Iterator<Item = &str> {
+        self.text.lines()
     }
 
     /// Whether its memory is worth keeping.

@@ -129,6 +129,7 @@ fn refuse(submission: &Submission, set: &Set, refusal: Refusal, config: &config:
         record: bare_record(submission, now).to_bytes(),
         subscription: None,
         delivery: None,
+        replay: None,
         attempts: 0,
         errors: problem.errors().to_vec(),
     };

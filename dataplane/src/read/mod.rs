@@ -83,6 +83,7 @@ impl Session {
                 return Ok(slice);
             }
             tokio::select! {
+                biased;
                 () = self.waiting.changed() => {}
                 () = tokio::time::sleep_until(deadline) => return Ok(slice),
                 () = self.reader.shutdown.cancelled() => return Ok(slice),

@@ -17,8 +17,8 @@ use posthorn_storage::log::TopicLog;
 
 use super::index::{Filters, Index};
 
-/// A map whose versions share what did not change.
-pub type Map<K, V> = imbl::GenericHashMap<K, V, foldhash::fast::RandomState, imbl::shared_ptr::DefaultSharedPtr>;
+/// A map whose versions share what did not change. Its order is the same in every run; its keys are chosen by administrators.
+pub type Map<K, V> = imbl::GenericHashMap<K, V, foldhash::fast::FixedState, imbl::shared_ptr::DefaultSharedPtr>;
 
 /// Everything that a snapshot says, ready to be used. Cloning costs a few reference counts, and a change what it changes.
 #[derive(Clone, Default)]

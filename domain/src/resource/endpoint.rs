@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
+use super::batch::BatchLimits;
 use crate::fields::{Faults, Fields, FromJson, parsed, pointer};
 use crate::guard::Guard;
 use crate::secret::Secret;
@@ -27,6 +28,9 @@ pub struct Endpoint {
     pub timeout: Option<Dur>,
     /// Credentials, applied in order.
     pub auth: Vec<Auth>,
+    /// How events are gathered, in the format `batch`; the defaults when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch: Option<BatchLimits>,
 }
 
 /// How an event is written into a request (interfaces §5).
@@ -91,6 +95,7 @@ impl Endpoint {
             query: fields.or("query", Vec::new(), faults),
             timeout: fields.get("timeout", faults),
             auth: fields.or("auth", Vec::new(), faults),
+            batch: fields.get("batch", faults),
         };
         fields.done(faults);
         if let Err(refusals) = guard.check_url(url.as_deref()?) {
@@ -131,6 +136,9 @@ impl Endpoint {
         let timeout_ok = self.timeout.is_none_or(|timeout| (Dur::from_millis(10)..=Dur::from_secs(120)).contains(&timeout));
         if !timeout_ok {
             faults.meaning(&pointer(at, "timeout"), "must be from 10ms to 2m");
+        }
+        if self.batch.is_some() && self.format != Format::Batch {
+            faults.meaning(&pointer(at, "batch"), "goes with the format `batch` only");
         }
         if self.auth.len() > 4 {
             faults.meaning(&pointer(at, "auth"), "at most 4 credentials");

@@ -3,6 +3,7 @@
 //! Each type is read from JSON by `parse`, which reports all faults with pointers, and written by serde with its secrets
 //! redacted. Secrets are reached by pointer ([`Subscription::secrets`]) so that stores and snapshots can carry them apart.
 
+mod batch;
 mod endpoint;
 mod schema;
 mod subscription;
@@ -11,6 +12,7 @@ mod tests;
 mod topic;
 mod written;
 
+pub use batch::{BatchLimits, MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_BATCH_WAIT};
 pub use endpoint::{Auth, Endpoint, Format};
 pub use schema::{Compatibility, SchemaInfo, SchemaSpec, SchemaVersion, UnknownMode, parse_deprecation};
 pub use subscription::{Key, Limits, Mode, OldSecret, Qos, RetryPolicy, Scheme, Signing, Start, Status, Subscription, SubscriptionSpec};

@@ -61,6 +61,7 @@ fn faults_of_a_subscription_are_told_together() {
         ("/endpoint/headers", json!({"ce-id": "x"}), "#/endpoint/headers/ce-id"),
         ("/endpoint/headers", json!({"a": "b\r\nc: d"}), "#/endpoint/headers/a"),
         ("/endpoint/timeout", json!("1ms"), "#/endpoint/timeout"),
+        ("/endpoint/batch", json!({}), "#/endpoint/batch"),
         ("/endpoint/auth/0/type", json!("oauth2"), "#/endpoint/auth/0/type"),
         ("/endpoint/auth/0/username", json!("a:b"), "#/endpoint/auth/0/username"),
         ("/signing/0/secret", json!("whsec_!"), "#/signing/0/secret"),
@@ -74,11 +75,35 @@ fn faults_of_a_subscription_are_told_together() {
         ("/status", json!("gone"), "#/status"),
     ] {
         let mut document = whole();
+        document["endpoint"]["batch"] = Value::Null;
         *document.pointer_mut(place).expect("a place") = value;
         document["nope"] = json!(1);
         let mut found = subscription(&document).expect_err("faulty");
         found.retain(|pointer| pointer != "#/nope");
         assert_eq!(found, [at], "{place}");
+    }
+}
+
+#[test]
+fn limits_of_batches_are_read_within_bounds() {
+    let with = |batch: Value| {
+        subscription(&json!({"filters": [{"topic": "a"}], "endpoint": {"url": "https://a.example/", "format": "batch", "batch": batch}}))
+    };
+    let spec = with(json!({"max_events": 7, "max_wait": "2s"})).expect("valid");
+    let limits = super::batch::BatchLimits { max_events: 7, max_wait: crate::units::Dur::from_secs(2), ..Default::default() };
+    assert_eq!(spec.endpoint.batch, Some(limits));
+    assert_eq!(serde_json::to_value(limits).expect("writes"), json!({"max_events": 7, "max_bytes": "1MiB", "max_wait": "2s"}));
+    assert_eq!(with(Value::Null).expect("valid").endpoint.batch, None);
+    for (batch, at) in [
+        (json!({"max_events": 0}), "max_events"),
+        (json!({"max_events": 1001}), "max_events"),
+        (json!({"max_bytes": 0}), "max_bytes"),
+        (json!({"max_bytes": "9MiB"}), "max_bytes"),
+        (json!({"max_wait": "61s"}), "max_wait"),
+        (json!({"max_wait": "soon"}), "max_wait"),
+        (json!({"size": 3}), "size"),
+    ] {
+        assert_eq!(with(batch), Err(vec![format!("#/endpoint/batch/{at}")]));
     }
 }
 

@@ -11,7 +11,7 @@ use crate::rng::Rng;
 
 /// The longest that a request is left hanging.
 const LONGEST_HANG: Duration = Duration::from_secs(120);
-const LARGEST_BODY: u64 = 1 << 20;
+const LARGEST_BODY: u64 = 1 << 30;
 
 /// How a group answers.
 #[derive(Debug, Clone, PartialEq)]

@@ -11,17 +11,21 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::{Either, Full};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
+/// A body that takes its time comes in so many pieces, or more of the largest size.
 const PIECES: usize = 10;
+const LARGEST_PIECE: usize = 64 << 10;
+static DOTS: [u8; LARGEST_PIECE] = [b'.'; LARGEST_PIECE];
 
 /// The body of an answer.
-pub(super) type Reply = Either<Full<Bytes>, Slow>;
+pub(super) type Reply = Either<Full<Bytes>, Pieces>;
 
-/// A body of which a tenth comes at a time.
+/// A body that comes in pieces.
 #[derive(Debug)]
-pub(super) struct Slow {
+pub(super) struct Pieces {
     left: usize,
     piece: usize,
-    ticks: Interval,
+    /// One of them at a time; without these, as fast as they are taken.
+    ticks: Option<Interval>,
 }
 
 pub(super) fn status(code: StatusCode) -> Response<Reply> {
@@ -39,12 +43,16 @@ pub(super) fn text(code: StatusCode, text: String) -> Response<Reply> {
 
 /// `bytes` bytes, over that time.
 pub(super) fn answer(code: StatusCode, bytes: usize, over: Duration) -> Response<Reply> {
-    if over.is_zero() || bytes == 0 {
-        return with_status(code, Either::Left(Full::from(vec![b'.'; bytes])));
+    if bytes == 0 || (over.is_zero() && bytes <= LARGEST_PIECE) {
+        return with_status(code, Either::Left(Full::from(&DOTS[..bytes])));
     }
-    let mut ticks = interval(over / PIECES as u32);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    with_status(code, Either::Right(Slow { left: bytes, piece: bytes.div_ceil(PIECES), ticks }))
+    let pieces = bytes.div_ceil(LARGEST_PIECE).max(PIECES);
+    let ticks = (!over.is_zero()).then(|| {
+        let mut ticks = interval(over / pieces as u32);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks
+    });
+    with_status(code, Either::Right(Pieces { left: bytes, piece: bytes.div_ceil(pieces), ticks }))
 }
 
 fn with_status(code: StatusCode, body: Reply) -> Response<Reply> {
@@ -53,7 +61,7 @@ fn with_status(code: StatusCode, body: Reply) -> Response<Reply> {
     response
 }
 
-impl Body for Slow {
+impl Body for Pieces {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -61,10 +69,12 @@ impl Body for Slow {
         if self.left == 0 {
             return Poll::Ready(None);
         }
-        std::task::ready!(self.ticks.poll_tick(context));
+        if let Some(ticks) = &mut self.ticks {
+            std::task::ready!(ticks.poll_tick(context));
+        }
         let piece = self.piece.min(self.left);
         self.left -= piece;
-        Poll::Ready(Some(Ok(Frame::data(vec![b'.'; piece].into()))))
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&DOTS[..piece])))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -90,5 +100,7 @@ mod tests {
         assert_eq!(body.collect().await.unwrap().to_bytes().len(), 95);
         assert_eq!(began.elapsed().as_secs(), 9, "nine pauses between ten pieces");
         assert_eq!(status(StatusCode::OK).into_body().size_hint().exact(), Some(0));
+        let large = answer(StatusCode::OK, (1 << 30) + 1, Duration::ZERO).into_body();
+        assert_eq!(large.size_hint().exact(), Some((1 << 30) + 1), "never held as a whole");
     }
 }

@@ -80,7 +80,8 @@ impl Posthorn {
     /// # Errors
     /// When one is refused, or they are not in force within three minutes.
     pub(super) async fn subscribe(&self, subscribe: &Subscribe, rig: &Rig) -> Result<()> {
-        let all = (0..self.topics).flat_map(|topic| (0..subscribe.count).map(move |n| (topic, n)));
+        let topics = (0..self.topics).filter(|topic| subscribe.topic.is_none_or(|only| only == *topic));
+        let all = topics.flat_map(|topic| (0..subscribe.count).map(move |n| (topic, n)));
         let documents: Arc<Vec<Value>> = Arc::new(all.map(|(topic, n)| document(subscribe, topic, n, rig)).collect::<Result<_>>()?);
         let (began, many) = (Instant::now(), documents.len() >= MANY);
         let mut writers = JoinSet::new();

@@ -21,8 +21,10 @@ pub(super) const PLAIN_GROUP: &str = "ok";
 #[derive(Debug)]
 pub(super) struct Running {
     pub(super) kind: Kind,
-    /// Deliveries that are due for each event.
-    pub(super) deliveries: u64,
+    /// Deliveries that are due for each event of any topic.
+    deliveries: u64,
+    /// And those for each event of one topic.
+    of_topic: BTreeMap<u32, u64>,
     /// The groups in which they arrive.
     pub(super) groups: Vec<String>,
     /// What earlier steps sent, by their names.
@@ -57,7 +59,7 @@ impl Running {
             System::Posthorn(spec) => (Kind::Posthorn(Some(Box::new(Posthorn::start(posthorn, spec, rig).await?))), 0, Vec::new()),
             System::External(spec) => (Kind::External(spec.clone()), spec.deliveries, Vec::new()),
         };
-        Ok(Self { kind, deliveries, groups, sent: BTreeMap::new(), reached: BTreeMap::new() })
+        Ok(Self { kind, deliveries, of_topic: BTreeMap::new(), groups, sent: BTreeMap::new(), reached: BTreeMap::new() })
     }
 
     /// The processes whose use is the gateway's.
@@ -100,10 +102,23 @@ impl Running {
         }
     }
 
+    /// Deliveries that are due for each event that is sent to this topic, or to each in turn.
+    ///
+    /// # Errors
+    /// When that cannot be told: events go to each topic, and only one of them has subscriptions of its own.
+    pub(super) fn each(&self, topic: Option<u32>) -> Result<u64> {
+        match topic {
+            Some(topic) => Ok(self.deliveries + self.of_topic.get(&topic).copied().unwrap_or_default()),
+            None if self.of_topic.is_empty() => Ok(self.deliveries),
+            None => bail!("topics have subscriptions of their own: say which `topic` to send to"),
+        }
+    }
+
     pub(super) async fn subscribe(&mut self, subscribe: &Subscribe, rig: &Rig) -> Result<()> {
         self.posthorn()?.subscribe(subscribe, rig).await?;
         if subscribe.counted {
-            self.deliveries += u64::from(subscribe.count);
+            let each = subscribe.topic.map_or(&mut self.deliveries, |topic| self.of_topic.entry(topic).or_default());
+            *each += u64::from(subscribe.count);
             self.groups.push(subscribe.group.clone());
         }
         Ok(())

@@ -45,7 +45,7 @@ pub(super) async fn send(send: &Send, running: &mut Running, rig: &Rig, figures:
     let before = Before::read(running, rig).await?;
     let sampler = Sampler::start(running.pids());
     let sent = go(send, &load, running).await?;
-    let due = Due { run: load.events.run, deliveries: sent.accepted * running.deliveries, events: sent.accepted };
+    let due = Due { run: load.events.run, deliveries: sent.accepted * running.each(send.topic)?, events: sent.accepted };
     running.sent.insert(send.name.clone(), due);
     if send.wait {
         arrive(due, &running.groups, rig, send.within.saturating_sub(began.elapsed())).await?;
@@ -101,13 +101,17 @@ pub(super) async fn wait_for(
 async fn warm_up(send: &Send, running: &Running, rig: &Rig) -> Result<()> {
     let load = load(send, running, rig)?;
     let sent = generator::closed(&load, send.warm_up, WARM_UP_WITHIN).await?;
-    let due = Due { run: load.events.run, deliveries: sent.accepted * running.deliveries, events: sent.accepted };
+    let due = Due { run: load.events.run, deliveries: sent.accepted * running.each(send.topic)?, events: sent.accepted };
     arrive(due, &running.groups, rig, WARM_UP_WITHIN).await?;
     control::forget(&rig.door, due.run).await
 }
 
 fn load(send: &Send, running: &Running, rig: &Rig) -> Result<Load> {
-    let (server, paths, headers) = running.target(rig, send.protocol)?;
+    let (server, mut paths, headers) = running.target(rig, send.protocol)?;
+    if let Some(topic) = send.topic {
+        paths = paths.into_iter().skip(topic as usize).take(1).collect();
+        anyhow::ensure!(!paths.is_empty(), "there is no topic with the number {topic}");
+    }
     let (payload, sizes, schemas) = match &send.payload {
         PayloadSpec::Order => (Payload::Template(Template::parse(payload::ORDER)), None, Some("order:1")),
         PayloadSpec::Template(text, sizes) => {
@@ -136,7 +140,7 @@ async fn go(send: &Send, load: &Load, running: &Running) -> Result<Sent> {
                 Rate::Fixed(rate) => *rate,
                 Rate::Share(share, of) => {
                     let reached = running.reached(of)?;
-                    share * reached / (running.deliveries.max(1) * load.events.batch()) as f64
+                    share * reached / (running.each(send.topic)?.max(1) * load.events.batch()) as f64
                 }
             };
             generator::open(load, Schedule::new(*arrivals, rate, *length, None, u64::from(load.events.run))).await

@@ -19,6 +19,8 @@ const MOST_RATE: f64 = 1e6;
 pub struct Send {
     /// The name of the figures.
     pub name: String,
+    /// Only to the topic with this number, instead of to each in turn.
+    pub topic: Option<u32>,
     /// What events carry.
     pub payload: PayloadSpec,
     /// How they travel.
@@ -89,6 +91,7 @@ impl Send {
         let mode = fields.word("mode", &["binary", "structured", "batch", "plain"], faults);
         let send = Self {
             name: fields.text("name", faults).unwrap_or_else(|| "load".to_owned()),
+            topic: fields.whole("topic", 0..=999, faults).map(|topic| topic as u32),
             payload: payload(&mut fields, folder, faults),
             mode: match (mode, batch) {
                 (Some("structured"), _) => Mode::Structured,

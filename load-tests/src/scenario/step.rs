@@ -48,6 +48,8 @@ pub enum Step {
 pub struct Subscribe {
     /// The group of paths that they deliver to.
     pub group: String,
+    /// Only to the topic with this number.
+    pub topic: Option<u32>,
     /// How many for each topic.
     pub count: u32,
     /// Whether their filters match the events.
@@ -120,6 +122,7 @@ impl Subscribe {
         let matches = fields.flag("matches", true, faults);
         let subscribe = Self {
             group: fields.text("group", faults).unwrap_or_else(|| "ok".to_owned()),
+            topic: fields.whole("topic", 0..=999, faults).map(|topic| topic as u32),
             count: fields.whole("count", 1..=MOST_SUBSCRIPTIONS, faults).unwrap_or(1) as u32,
             matches,
             counted: fields.flag("counted", matches, faults),

@@ -245,6 +245,23 @@ pub enum SubscriptionVerb {
         #[doc = "A cursor or a time; now when left out."]
         #[arg(long)]
         to: Option<String>,
+        #[doc = "Deliveries a second of this replay."]
+        #[arg(long)]
+        rate: Option<f64>,
+    },
+    /// List replays, or show one.
+    Replays {
+        #[doc = "Id or name."]
+        id: String,
+        #[doc = "The replay, `rpl_…`; all when left out."]
+        replay: Option<String>,
+    },
+    /// End a replay, with what of it waits.
+    CancelReplay {
+        #[doc = "Id or name."]
+        id: String,
+        #[doc = "The replay, `rpl_…`."]
+        replay: String,
     },
     /// Make a new signing secret and show it once.
     RotateSecret {

@@ -30,12 +30,21 @@ section!(
         idle_timeout: Dur = Dur::from_secs(60),
         /// Age at which a connection is used no more. Default `10m`.
         connection_max_age: Dur = Dur::from_secs(600),
-        /// Bytes of fresh events that are kept in memory for lanes that keep up. Default `64MiB`.
+        /// Bytes of events that wait in memory, over all lanes and pages of the log; shared out fairly. Default `64MiB`.
         max_tail_bytes: Size = Size::from_mib(64),
         /// Events that wait in memory for one subscription on one partition. Default 1024.
         max_lane_events: usize = 1024,
+        /// Events of one request in the format `batch`, whatever a subscription asks for. Default 1000.
+        max_batch_events: usize = 1000,
+        /// Bytes of events of one request in the format `batch`, whatever a subscription asks for. Default `8MiB`.
+        max_batch_bytes: Size = Size::from_mib(8),
         /// How often delivery positions are written; a crash repeats at most that much. Default `100ms`.
         checkpoint_interval: Dur = Dur::from_millis(100),
+        /// Replays of one subscription that run at the same time; more are refused with 429. Default 4.
+        max_replays: usize = 4,
+        /// Events that a lane loses to retention at once and that become dead letters of their own; of more one dead letter tells.
+        /// Default 1000.
+        max_retention_letters: usize = 1000,
         /// Name servers, `IP` or `IP:port`. Default: those of the system.
         #[schemars(with = "Vec<String>")]
         dns_servers: Vec<DnsServer> = Vec::new(),
@@ -47,8 +56,46 @@ section!(
         dead_letter_max_age: Dur = Dur::from_secs(30 * 86_400),
         /// A subscription is disabled when all its attempts have failed for so long. Default `5d`.
         disable_after: Dur = Dur::from_secs(5 * 86_400),
+        /// When an endpoint is only probed.
+        breaker: Breaker = Breaker::default(),
+        /// How many retries that fail there may be.
+        retry_budget: RetryBudget = RetryBudget::default(),
+        /// Whether an endpoint that is overloaded (429, 503, time-outs, answers that take ever longer) gets fewer requests at once.
+        /// Default true.
+        adaptive_concurrency: bool = true,
+        /// The longest that `Retry-After` of a 429 or 503 stops all that goes to the endpoint; the event that was answered waits as
+        /// long as it says, up to a day. Default `1h`.
+        max_endpoint_hold: Dur = Dur::from_secs(3600),
         /// At most one operational event of the same type, subject and reason in this time. Default `10s`.
         operations_interval: Dur = Dur::from_secs(10),
+    }
+);
+
+section!(
+    /// When an endpoint is only probed. Shares are of the requests of a sliding window.
+    Breaker {
+        /// After so many endpoint faults in a row: no answer, 5xx, 429. Default 10.
+        failures_in_a_row: u32 = 10,
+        /// Over how long shares are taken. Default `30s`.
+        window: Dur = Dur::from_secs(30),
+        /// Requests in the window below which no share counts. Default 20.
+        min_requests: u32 = 20,
+        /// At this share of endpoint faults; null: only in a row. Default 0.5.
+        failure_share: Option<f64> = Some(0.5),
+        /// At this share of slow requests; null: never. Default 0.8.
+        slow_share: Option<f64> = Some(0.8),
+        /// What is slow; null: four fifths of the attempt's time-out. Default null.
+        slow_call: Option<Dur> = None,
+    }
+);
+
+section!(
+    /// How many retries that fail a node makes; what is delivered costs nothing, and first attempts never wait for it.
+    RetryBudget {
+        /// As a share of first attempts. Default 0.2.
+        share: f64 = 0.2,
+        /// And so many a second, of which 10 seconds' worth may be made at once. Default 100.
+        per_second: f64 = 100.0,
     }
 );
 

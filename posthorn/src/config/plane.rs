@@ -25,6 +25,7 @@ impl Config {
                 segment_bytes: self.log.segment_bytes.bytes(),
                 stop_on_damage: self.log.on_damage == OnDamage::Stop,
                 retention_check: self.log.retention_check.std(),
+                max_held_bytes: self.log.max_held_bytes.bytes(),
             },
             delivery: self.plane_delivery(),
             readers: self.plane_readers(),
@@ -83,7 +84,11 @@ impl Config {
             connection_max_age: delivery.connection_max_age.std(),
             max_tail_bytes: delivery.max_tail_bytes.as_usize(),
             max_lane_events: delivery.max_lane_events,
+            max_batch_events: delivery.max_batch_events,
+            max_batch_bytes: delivery.max_batch_bytes.as_usize(),
             checkpoint_interval: delivery.checkpoint_interval.std(),
+            max_replays: delivery.max_replays,
+            max_retention_letters: delivery.max_retention_letters,
             dns_servers: delivery.dns_servers.iter().map(|server| server.0).collect(),
             extra_ca_file: delivery.extra_ca_file.clone(),
             attempts_max_bytes: delivery.attempts.max_bytes.bytes(),
@@ -91,6 +96,17 @@ impl Config {
             dead_letter_max_age: delivery.dead_letter_max_age.std(),
             disable_after: delivery.disable_after.std(),
             operations_interval: delivery.operations_interval.std(),
+            breaker: plane::Breaker {
+                failures_in_a_row: delivery.breaker.failures_in_a_row,
+                window: delivery.breaker.window.std(),
+                min_requests: delivery.breaker.min_requests,
+                failure_share: delivery.breaker.failure_share,
+                slow_share: delivery.breaker.slow_share,
+                slow_call: delivery.breaker.slow_call.map(|slow| slow.std()),
+            },
+            retry_budget: plane::RetryBudget { share: delivery.retry_budget.share, per_second: delivery.retry_budget.per_second },
+            adaptive_concurrency: delivery.adaptive_concurrency,
+            max_endpoint_hold: delivery.max_endpoint_hold.std(),
         }
     }
 }

@@ -154,6 +154,9 @@ section!(
         on_damage: OnDamage = OnDamage::Continue,
         /// How often retention is applied. Default `30s`.
         retention_check: Dur = Dur::from_secs(30),
+        /// Bytes that all topics together keep beyond their retention while subscriptions with `dead_letter: never` need them.
+        /// Default `1GiB`.
+        max_held_bytes: Size = Size::from_mib(1024),
     }
 );
 

@@ -23,6 +23,7 @@ pub(super) fn validate(raw: &mut RawConfig, base: &Path, insecure: bool, origins
     check.hops(raw);
     check.sizes(raw);
     check.durations(raw);
+    check.health(raw);
     check.control_url(raw);
     check.secrets(raw);
     check.logging(raw);
@@ -75,7 +76,12 @@ impl Check<'_> {
             ("ingest.dedup_max_entries", raw.ingest.dedup_max_entries, 1_000_000_000),
             ("delivery.max_connections_per_endpoint", raw.delivery.max_connections_per_endpoint, 100_000),
             ("delivery.max_in_flight_per_subscription", raw.delivery.max_in_flight_per_subscription, 100_000),
+            ("delivery.max_batch_events", raw.delivery.max_batch_events, 1000),
+            ("delivery.max_replays", raw.delivery.max_replays, 1000),
+            ("delivery.max_retention_letters", raw.delivery.max_retention_letters, 10_000),
             ("delivery.max_lane_events", raw.delivery.max_lane_events, 1_000_000),
+            ("delivery.breaker.failures_in_a_row", raw.delivery.breaker.failures_in_a_row as usize, 1_000_000),
+            ("delivery.breaker.min_requests", raw.delivery.breaker.min_requests as usize, 1_000_000),
             ("readers.max_readers", raw.readers.max_readers, 1_000_000),
             ("readers.max_members", raw.readers.max_members, 10_000),
             ("readers.max_waits", raw.readers.max_waits, 1_000_000),
@@ -105,6 +111,7 @@ impl Check<'_> {
             ("ingest.max_in_flight_bytes", raw.ingest.max_in_flight_bytes, raw.ingest.max_batch_bytes),
             ("log.segment_bytes", raw.log.segment_bytes, Size::from_bytes(64 << 10)),
             ("delivery.max_response_bytes", raw.delivery.max_response_bytes, least(1)),
+            ("delivery.max_batch_bytes", raw.delivery.max_batch_bytes, least(1024)),
             ("delivery.max_tail_bytes", raw.delivery.max_tail_bytes, raw.ingest.max_event_bytes),
             ("readers.max_page_bytes", raw.readers.max_page_bytes, least(1024)),
             ("readers.max_held_bytes", raw.readers.max_held_bytes, raw.readers.max_page_bytes),
@@ -131,9 +138,27 @@ impl Check<'_> {
             ("delivery.dead_letter_max_age", raw.delivery.dead_letter_max_age),
             ("delivery.disable_after", raw.delivery.disable_after),
             ("delivery.operations_interval", raw.delivery.operations_interval),
+            ("delivery.max_endpoint_hold", raw.delivery.max_endpoint_hold),
+            ("delivery.breaker.window", raw.delivery.breaker.window),
+            ("delivery.breaker.slow_call", raw.delivery.breaker.slow_call.unwrap_or(Dur::from_secs(1))),
         ];
         for (key, _) in durations.iter().filter(|(_, value)| *value == Dur::default()) {
             self.fault(key, "must be more than 0");
+        }
+    }
+
+    fn health(&mut self, raw: &RawConfig) {
+        let (breaker, budget) = (&raw.delivery.breaker, &raw.delivery.retry_budget);
+        let ranges = [
+            ("delivery.breaker.failure_share", breaker.failure_share.unwrap_or(1.0), 0.01, 1.0),
+            ("delivery.breaker.slow_share", breaker.slow_share.unwrap_or(1.0), 0.01, 1.0),
+            ("delivery.retry_budget.share", budget.share, 0.0, 1.0),
+            ("delivery.retry_budget.per_second", budget.per_second, 0.1, 1_000_000.0),
+        ];
+        for (key, value, least, most) in ranges {
+            if !(least..=most).contains(&value) {
+                self.fault(key, format!("{value} is not between {least} and {most}"));
+            }
         }
     }
 

@@ -1,4 +1,4 @@
-//! `subscription create|get|list|delete|pause|resume|test|replay|rotate-secret`.
+//! `subscription create|get|list|delete|pause|resume|test|replay|replays|cancel-replay|rotate-secret`.
 
 use std::process::ExitCode;
 
@@ -22,10 +22,13 @@ pub(super) async fn run(context: &Context, verb: SubscriptionVerb) -> Result<Exi
         SubscriptionVerb::Pause { id, no_wait } => (call(context, Method::POST, &id, Some("pause"), None).await?, !no_wait),
         SubscriptionVerb::Resume { id, no_wait } => (call(context, Method::POST, &id, Some("resume"), None).await?, !no_wait),
         SubscriptionVerb::Test { id } => (call(context, Method::POST, &id, Some("test"), None).await?, false),
-        SubscriptionVerb::Replay { id, from, to } => {
+        SubscriptionVerb::Replays { id, replay } => return replays(context, &id, replay.as_deref()).await,
+        SubscriptionVerb::CancelReplay { id, replay } => (one_replay(context, Method::DELETE, &id, &replay).await?, false),
+        SubscriptionVerb::Replay { id, from, to, rate } => {
             let mut range = Map::new();
             set(&mut range, "from", Some(from));
             set(&mut range, "to", to);
+            set(&mut range, "rate", rate);
             (call(context, Method::POST, &id, Some("replay"), Some(range)).await?, false)
         }
         SubscriptionVerb::RotateSecret { id, overlap } => {
@@ -46,6 +49,25 @@ async fn list(context: &Context) -> Result<ExitCode, Error> {
     let page = pages::all(&context.control, &["v1", "subscriptions"], &[]).await?;
     output::list(context.output, &page, pages::items(&page), &["id", "name", "status", "endpoint.url", "revision"])?;
     Ok(ExitCode::SUCCESS)
+}
+
+async fn replays(context: &Context, id: &str, replay: Option<&str>) -> Result<ExitCode, Error> {
+    if let Some(replay) = replay {
+        let found = one_replay(context, Method::GET, id, replay).await?;
+        output::resource(context.output, &found.body)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let id = resolve(context, id).await?;
+    let page = pages::all(&context.control, &["v1", "subscriptions", &id, "replays"], &[]).await?;
+    let columns = ["id", "state", "from", "to", "rate", "events", "considered", "delivered", "failed", "waiting", "started_at", "ended_at"];
+    output::list(context.output, &page, pages::items(&page), &columns)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn one_replay(context: &Context, method: Method, id: &str, replay: &str) -> Result<Answer, Error> {
+    let id = resolve(context, id).await?;
+    let segments = ["v1", "subscriptions", &id, "replays", replay];
+    context.control.call(method, &context.control.path(&segments, &[]), None).await
 }
 
 async fn call(

@@ -9,6 +9,7 @@ pub mod behaviour;
 mod relay;
 pub mod segments;
 mod types;
+mod wanted;
 
 use std::sync::Arc;
 
@@ -19,7 +20,8 @@ use posthorn_domain::record::{Record, RouteHint, Stored};
 use posthorn_domain::time::Time;
 
 pub use relay::relay;
-pub use types::{Appending, Bounds, Damage, Gap, GapReason, Health, LogError, Page, TopicSettings};
+pub use types::{Appending, Bounds, Damage, Expired, Gap, GapReason, Health, LogError, Page, TopicSettings};
+pub use wanted::{Condition, SUMMED_UP, Text, Wanted};
 
 /// All topics' logs.
 pub trait Log: Send + Sync + 'static {
@@ -46,6 +48,12 @@ pub trait TopicLog: Send + Sync {
     /// Records from `from` on: at most `max_records` and about `max_bytes`, at least one if there is one. At the end the page is
     /// empty; below the start it is [`LogError::BelowStart`]. Must be called within a tokio runtime.
     fn read(&self, partition: u32, from: u64, max_bytes: usize, max_records: usize) -> BoxFuture<'_, Result<Page, LogError>>;
+
+    /// The first offset from `from` on that may hold an event that is wanted or a gap; `from` where nothing is known. Never blocks.
+    fn skip(&self, partition: u32, from: u64, wanted: &Wanted) -> u64 {
+        let _ = (partition, wanted);
+        from
+    }
 
     /// The offsets that can be read.
     fn bounds(&self, partition: u32) -> Bounds;

@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::future::Future;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use posthorn_domain::names::TopicName;
 use posthorn_domain::record::Stored;
+use posthorn_domain::time::Time;
 use posthorn_domain::units::{Dur, Size};
 
 use super::relay::Flush;
@@ -32,6 +34,23 @@ pub struct Bounds {
     pub start: u64,
     /// One above the last that has reached its durability.
     pub end: u64,
+}
+
+/// A closed part of a partition that retention allows to delete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expired {
+    /// The topic.
+    pub topic: TopicName,
+    /// Which life of it.
+    pub incarnation: u64,
+    /// The partition.
+    pub partition: u32,
+    /// Its offsets.
+    pub offsets: Range<u64>,
+    /// Its size on the disk.
+    pub bytes: u64,
+    /// When its last record was accepted.
+    pub last: Time,
 }
 
 /// What one read gave.

@@ -1,8 +1,8 @@
 //! Collects changes that are written together.
 
-use posthorn_domain::ids::DeadLetterId;
+use posthorn_domain::ids::{DeadLetterId, SubscriptionId};
 
-use super::{Base, DeadLetter, LaneState, ReaderCursor, ReaderRow, Retry, RetryId, Start};
+use super::{Base, DeadLetter, Health, LaneState, ReaderCursor, ReaderRow, Replay, Retry, RetryId, Start};
 
 /// Changes that are all written or not at all. For one row the last change counts.
 #[derive(Clone, Debug, Default)]
@@ -10,7 +10,7 @@ pub struct Batch {
     ops: Vec<Op>,
 }
 
-/// One change. Deletions of bases, lanes, starts and cursors look at the key members only.
+/// One change. Deletions of bases, lanes, starts, replays and cursors look at the key members only.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "named after the methods of `Batch`")]
 pub enum Op {
@@ -28,6 +28,13 @@ pub enum Op {
     DeleteReader(String),
     PutCursor(ReaderCursor),
     DeleteCursor(ReaderCursor),
+    PutReplay(Box<Replay>),
+    DeleteReplay(Box<Replay>),
+    PutGone(SubscriptionId),
+    PutClean,
+    DeleteClean,
+    PutHealth(Health),
+    DeleteHealth(SubscriptionId),
 }
 
 impl Batch {
@@ -124,6 +131,36 @@ impl Batch {
     /// Deletes the cursor with the same key.
     pub fn delete_cursor(&mut self, cursor: ReaderCursor) -> &mut Self {
         self.push(Op::DeleteCursor(cursor))
+    }
+
+    /// Writes a replay.
+    pub fn put_replay(&mut self, replay: Replay) -> &mut Self {
+        self.push(Op::PutReplay(Box::new(replay)))
+    }
+
+    /// Deletes the replay with the same key.
+    pub fn delete_replay(&mut self, replay: Replay) -> &mut Self {
+        self.push(Op::DeleteReplay(Box::new(replay)))
+    }
+
+    /// Notes that the subscription was deleted and its rows are still to be removed; [`super::State::remove_subscription`] takes the note away.
+    pub fn put_gone(&mut self, subscription: SubscriptionId) -> &mut Self {
+        self.push(Op::PutGone(subscription))
+    }
+
+    /// Notes that everything is written that was done, or that there may be more from now on.
+    pub fn mark_clean(&mut self, clean: bool) -> &mut Self {
+        self.push(if clean { Op::PutClean } else { Op::DeleteClean })
+    }
+
+    /// Writes the health of a subscription's endpoint.
+    pub fn put_health(&mut self, health: Health) -> &mut Self {
+        self.push(Op::PutHealth(health))
+    }
+
+    /// Deletes it.
+    pub fn delete_health(&mut self, subscription: SubscriptionId) -> &mut Self {
+        self.push(Op::DeleteHealth(subscription))
     }
 
     fn push(&mut self, op: Op) -> &mut Self {

@@ -3,19 +3,20 @@
 
 use bytes::Bytes;
 use posthorn_domain::ids::{DeadLetterId, DeliveryId, MessageId, ReplayId, SubscriptionId};
+use posthorn_domain::node::ReplayState;
 use posthorn_domain::position::Position;
 use posthorn_domain::problem::Fault;
 use posthorn_domain::reason::Reason;
 use posthorn_domain::time::Time;
 
 use super::{
-    Base, Batch, DeadLetter, DeadLetterFilter, LaneState, Loaded, PAGE_SCAN, ReaderCursor, ReaderRow, Readers, Retry, RetrySource, Start,
-    State,
+    Base, Batch, DeadLetter, DeadLetterFilter, Health, LaneState, Loaded, PAGE_SCAN, ReaderCursor, ReaderRow, Readers, Replay, Retry,
+    RetrySource, Start, State,
 };
 
 /// Runs every check on a fresh store; what comes with the store is kept until the check ends.
 pub fn all<S: State, K>(fresh: impl Fn() -> (S, K)) {
-    for check in [checkpoints, retries, removal, dead_letters, rare_matches, purge_and_sweep, readers] {
+    for check in [checkpoints, health, retries, removal, dead_letters, rare_matches, purge_and_sweep, readers, replays, many_retries] {
         let (store, _keep) = fresh();
         check(&store);
     }
@@ -50,7 +51,7 @@ pub fn retry(subscription: SubscriptionId, due: u64) -> Retry {
         source: RetrySource::Log { topic: "orders".parse().unwrap(), incarnation: 7, partition: 1, offset: due },
         key_hash: Some(u64::MAX),
         last_error: "503".into(),
-        replay: false,
+        replay: None,
         manual: true,
     }
 }
@@ -69,6 +70,7 @@ pub fn letter(n: u64, to: Option<SubscriptionId>, reason: Reason) -> DeadLetter 
         record: Bytes::from(vec![n as u8; 20]),
         subscription: to,
         delivery: to.map(|_| DeliveryId::from_bytes([4; 16])),
+        replay: n.is_multiple_of(2).then(|| ReplayId::from_bytes([n as u8; 16])),
         attempts: 9,
         errors: vec![Fault { schema: Some("order:1".into()), pointer: "#/a".into(), detail: "is missing".into() }],
     }
@@ -92,6 +94,21 @@ fn checkpoints(store: &impl State) {
     assert_eq!((loaded.bases, loaded.lanes, loaded.starts), (vec![base("orders", 2)], vec![replay], vec![]));
 }
 
+fn health(store: &impl State) {
+    let row = |n, failing_since, told_down| Health { subscription: subscription(n), failing_since, told_down };
+    let since = Some(Time::from_millis(1_800_000_000_000));
+    let mut batch = Batch::new();
+    batch.put_health(row(1, None, true)).put_health(row(1, since, true)).put_health(row(2, None, true)).put_health(row(3, since, false));
+    batch.put_retry(retry(subscription(1), 5));
+    store.commit(batch, true).unwrap();
+    assert_eq!(store.load().unwrap().health, [row(1, since, true), row(2, None, true), row(3, since, false)]);
+    let mut batch = Batch::new();
+    batch.delete_health(subscription(2)).delete_health(subscription(9));
+    store.commit(batch, false).unwrap();
+    assert_eq!(store.remove_subscription(subscription(1)).unwrap(), 2, "its health and its retry");
+    assert_eq!(store.load().unwrap(), Loaded { health: vec![row(3, since, false)], ..Loaded::default() });
+}
+
 fn retries(store: &impl State) {
     let mut batch = Batch::new();
     for due in [300, 1, 256, 2] {
@@ -106,6 +123,8 @@ fn retries(store: &impl State) {
     let firsts = [(1, 1), (9, 4), (255, 6)].map(|(n, due)| (subscription(n), Time::from_millis(due)));
     assert_eq!(store.first_due_per_subscription().unwrap(), firsts);
     assert_eq!(store.retry_subscriptions().unwrap(), [1, 9, 255].map(subscription));
+    let least = |topic: &str, partition| store.least_waiting(subscription(255), &topic.parse().unwrap(), partition).unwrap();
+    assert_eq!((least("orders", 1), least("orders", 2), least("order", 1)), (Some(6), None, None));
     let (old, later) = (retry(subscription(1), 1), retry(subscription(1), 1000));
     let mut batch = Batch::new();
     batch.delete_retry(old.id()).put_retry(later).delete_retry(stored.id()).put_retry(stored.clone());
@@ -200,6 +219,72 @@ fn purge_and_sweep(store: &impl State) {
     assert_eq!(store.sweep_dead_letters(Time::from_millis(11), 100).unwrap(), 6);
     assert_eq!(store.delete_dead_letters(&DeadLetterFilter { subscription: Some(subscription(1)), ..Default::default() }).unwrap(), 5);
     assert_eq!(walk(store, &DeadLetterFilter::default()).len(), 5);
+}
+
+fn replays(store: &impl State) {
+    let replay = |n: u8, state| Replay {
+        subscription: subscription(n),
+        id: ReplayId::from_bytes([n + 100; 16]),
+        state,
+        from: "earliest".into(),
+        to: (n == 1).then(|| "latest".into()),
+        rate: (n == 1).then_some(2.5),
+        events: 9,
+        considered: 4,
+        delivered: 300,
+        failed: 2,
+        waiting: 1,
+        started_at: Time::from_millis(5),
+        ended_at: (state != ReplayState::Running).then(|| Time::from_millis(70)),
+    };
+    let (one, two) = (replay(1, ReplayState::Running), replay(2, ReplayState::Cancelled));
+    let of_replay = |due| Retry { replay: Some(one.id), manual: false, ..retry(subscription(1), due) };
+    let mut batch = Batch::new();
+    batch.put_replay(one.clone()).put_replay(two.clone()).mark_clean(true);
+    batch.put_retry(of_replay(5)).put_retry(of_replay(6)).put_retry(retry(subscription(1), 5));
+    batch.put_lane(lane(subscription(1), Some(one.id)));
+    store.commit(batch, true).unwrap();
+    let loaded = store.load().unwrap();
+    assert_eq!((loaded.replays, loaded.clean), (vec![one.clone(), two.clone()], true));
+    assert_eq!(store.retries(subscription(1), 10).unwrap(), [of_replay(5), retry(subscription(1), 5), of_replay(6)]);
+    assert_eq!(store.remove_replay(subscription(1), two.id).unwrap(), 0);
+    assert_eq!(store.remove_replay(subscription(1), one.id).unwrap(), 2);
+    assert_eq!(store.retries(subscription(1), 10).unwrap(), [retry(subscription(1), 5)]);
+    let mut batch = Batch::new();
+    batch.delete_replay(two).mark_clean(false);
+    store.commit(batch, false).unwrap();
+    let loaded = store.load().unwrap();
+    assert_eq!((loaded.replays, loaded.clean), (vec![one], false));
+    let mut batch = Batch::new();
+    batch.put_gone(subscription(1));
+    store.commit(batch, false).unwrap();
+    assert_eq!(store.load().unwrap().gone, [subscription(1)]);
+    assert_eq!(store.remove_subscription(subscription(1)).unwrap(), 3);
+    assert_eq!(store.load().unwrap(), Loaded::default(), "nothing of a subscription stays");
+    assert_eq!(store.first_due_per_subscription().unwrap(), []);
+}
+
+/// What waits costs nothing until it is asked for: the start reads no retry but the first of each subscription.
+fn many_retries(store: &impl State) {
+    const SUBSCRIPTIONS: u8 = 50;
+    const EACH: u64 = 2000;
+    for n in 1..=SUBSCRIPTIONS {
+        let mut batch = Batch::new();
+        // Put in a scattered order; 7919 and the count have no common divisor.
+        (0..EACH).for_each(|i| {
+            batch.put_retry(retry(subscription(n), 1 + i * 7919 % EACH));
+        });
+        store.commit(batch, false).unwrap();
+    }
+    assert_eq!(store.load().unwrap(), Loaded::default(), "the start does not load them");
+    let firsts: Vec<_> = (1..=SUBSCRIPTIONS).map(|n| (subscription(n), Time::from_millis(1))).collect();
+    assert_eq!(store.first_due_per_subscription().unwrap(), firsts);
+    for n in [1, 25, SUBSCRIPTIONS] {
+        let due: Vec<u64> = store.retries(subscription(n), 1024).unwrap().iter().map(|retry| retry.due.millis()).collect();
+        assert_eq!(due, (1..=1024).collect::<Vec<_>>());
+    }
+    assert_eq!(store.remove_subscription(subscription(7)).unwrap(), EACH);
+    assert_eq!(store.retry_subscriptions().unwrap().len(), usize::from(SUBSCRIPTIONS) - 1);
 }
 
 /// Cursors of one reader, each on its own partition; names may be the start of other names.

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use fjall::PersistMode;
 use parking_lot::Mutex;
-use posthorn_domain::ids::{DeadLetterId, SubscriptionId};
+use posthorn_domain::ids::{DeadLetterId, ReplayId, SubscriptionId};
 use posthorn_domain::names::TopicName;
 use posthorn_domain::time::Time;
 
@@ -142,6 +142,11 @@ impl Embedded {
                 Op::DeleteLane(lane) => (Positions, keys::lane(&lane), None),
                 Op::PutStart(start) => (Positions, keys::start(&start), Some(values::integers(&start.offsets))),
                 Op::DeleteStart(start) => (Positions, keys::start(&start), None),
+                Op::PutReplay(replay) => (Positions, keys::replay(&replay), Some(values::replay(&replay))),
+                Op::DeleteReplay(replay) => (Positions, keys::replay(&replay), None),
+                Op::PutGone(id) => (Positions, keys::of_subscription(keys::GONE, id), Some(Vec::new())),
+                Op::PutClean => (Positions, keys::CLEAN.to_vec(), Some(Vec::new())),
+                Op::DeleteClean => (Positions, keys::CLEAN.to_vec(), None),
                 Op::PutRetry(retry) => (Retries, keys::retry(&retry.id()), Some(values::retry(&retry))),
                 Op::DeleteRetry(id) => (Retries, keys::retry(&id), None),
                 Op::PutDeadLetter(letter) => {
@@ -160,6 +165,8 @@ impl Embedded {
                 Op::DeleteReader(name) => (Readers, keys::reader(&name), None),
                 Op::PutCursor(cursor) => (Readers, keys::cursor(&cursor), Some(values::integers(&[cursor.next]))),
                 Op::DeleteCursor(cursor) => (Readers, keys::cursor(&cursor), None),
+                Op::PutHealth(health) => (Positions, keys::health(health.subscription), Some(values::health(&health))),
+                Op::DeleteHealth(subscription) => (Positions, keys::health(subscription), None),
             };
             rows.insert((table, key), value);
         }
@@ -194,7 +201,16 @@ impl State for Embedded {
                     let start = integers().and_then(|offsets| keys::read_start(&key, offsets));
                     loaded.starts.extend(self.readable(start, "start", &key));
                 }
-                _ => {}
+                Some(&keys::HEALTH) => {
+                    let health = keys::read_health(&key).and_then(|id| values::read_health(&value, id));
+                    loaded.health.extend(self.readable(health, "health", &key));
+                }
+                Some(&keys::REPLAY) => {
+                    let replay = keys::read_replay(&key).and_then(|ids| values::read_replay(&value, ids));
+                    loaded.replays.extend(self.readable(replay, "replay", &key));
+                }
+                Some(&keys::GONE) => loaded.gone.extend(self.readable(keys::read_gone(&key), "gone", &key)),
+                _ => loaded.clean |= *key == *keys::CLEAN,
             }
         }
         Ok(loaded)
@@ -212,6 +228,21 @@ impl State for Embedded {
             found.extend(self.readable(retry, "retry", &key));
         }
         Ok(found)
+    }
+
+    fn least_waiting(&self, subscription: SubscriptionId, topic: &TopicName, partition: u32) -> Result<Option<u64>, StateError> {
+        let (mut least, open) = (None, self.slot.get()?);
+        for guard in open.retries.prefix(subscription.as_bytes()) {
+            let (key, value) = guard.into_inner().map_err(read_error)?;
+            let retry = keys::read_retry(&key).and_then(|id| values::read_retry(&value, id));
+            if let Some(RetrySource::Log { topic: of, partition: at, offset, .. }) = retry.map(|retry| retry.source)
+                && of == *topic
+                && at == partition
+            {
+                least = Some(least.map_or(offset, |least: u64| least.min(offset)));
+            }
+        }
+        Ok(least)
     }
 
     fn first_due_per_subscription(&self) -> Result<Vec<(SubscriptionId, Time)>, StateError> {
@@ -232,8 +263,18 @@ impl State for Embedded {
     fn remove_subscription(&self, subscription: SubscriptionId) -> Result<u64, StateError> {
         let lanes = self.remove_where(Table::Positions, &keys::of_subscription(keys::LANE, subscription), |_, _| true)?;
         let starts = self.remove_where(Table::Positions, &keys::of_subscription(keys::START, subscription), |_, _| true)?;
+        let health = self.remove_where(Table::Positions, &keys::health(subscription), |_, _| true)?;
+        let replays = self.remove_where(Table::Positions, &keys::of_subscription(keys::REPLAY, subscription), |_, _| true)?;
         let retries = self.remove_where(Table::Retries, subscription.as_bytes(), |_, _| true)?;
-        Ok(lanes + starts + retries)
+        self.remove_where(Table::Positions, &keys::of_subscription(keys::GONE, subscription), |_, _| true)?;
+        Ok(lanes + starts + health + replays + retries)
+    }
+
+    fn remove_replay(&self, subscription: SubscriptionId, replay: ReplayId) -> Result<u64, StateError> {
+        self.remove_where(Table::Retries, subscription.as_bytes(), |key, value| {
+            let retry = keys::read_retry(key).and_then(|id| values::read_retry(value, id));
+            retry.is_some_and(|retry| retry.replay == Some(replay))
+        })
     }
 
     fn remove_topic(&self, topic: &TopicName) -> Result<u64, StateError> {

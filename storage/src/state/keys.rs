@@ -4,6 +4,10 @@
 //! positions:     'b' topic length u8 · topic · incarnation u64 · partition u32 · shards u16 · shard u16
 //!                'l' subscription 16 · replay 16 (zero: none) · incarnation u64 · partition u32 · topic
 //!                's' subscription 16 · incarnation u64 · topic
+//!                'h' subscription 16
+//!                'r' subscription 16 · replay 16
+//!                'g' subscription 16                                  its rows are still to be removed
+//!                'c'                                                  there when the last process stored all it had done
 //!                'v'                                                  the format version
 //! retries:       subscription 16 · due u64 · delivery 16 · flags u8
 //! dead letters:  'd' id 16;  's' subscription 16 · id 16              the second is the index
@@ -14,12 +18,16 @@ use posthorn_domain::ids::{DeadLetterId, DeliveryId, ReplayId, SubscriptionId};
 use posthorn_domain::names::TopicName;
 use posthorn_domain::time::Time;
 
-use super::{Base, LaneState, ReaderCursor, RetryId, Start};
+use super::{Base, LaneState, ReaderCursor, Replay, RetryId, Start};
 
 pub(super) const FORMAT: &[u8] = b"v";
+pub(super) const CLEAN: &[u8] = b"c";
 pub(super) const BASE: u8 = b'b';
 pub(super) const LANE: u8 = b'l';
 pub(super) const START: u8 = b's';
+pub(super) const HEALTH: u8 = b'h';
+pub(super) const GONE: u8 = b'g';
+pub(super) const REPLAY: u8 = b'r';
 pub(super) const LETTER: u8 = b'd';
 pub(super) const LETTER_OF: u8 = b's';
 pub(super) const READER: u8 = b'd';
@@ -82,6 +90,30 @@ pub(super) fn read_start(key: &[u8], offsets: Vec<u64>) -> Option<Start> {
     let subscription = SubscriptionId::from_bytes(key.array()?);
     let incarnation = u64::from_be_bytes(key.array()?);
     Some(Start { subscription, topic: key.name(key.0.len())?, incarnation, offsets })
+}
+
+pub(super) fn health(subscription: SubscriptionId) -> Vec<u8> {
+    of_subscription(HEALTH, subscription)
+}
+
+/// Whose health it is.
+pub(super) fn read_health(key: &[u8]) -> Option<SubscriptionId> {
+    Some(SubscriptionId::from_bytes(key.strip_prefix(&[HEALTH])?.try_into().ok()?))
+}
+
+/// The subscription of a note that it is gone.
+pub(super) fn read_gone(key: &[u8]) -> Option<SubscriptionId> {
+    key.strip_prefix(&[GONE])?.try_into().ok().map(SubscriptionId::from_bytes)
+}
+
+pub(super) fn replay(replay: &Replay) -> Vec<u8> {
+    [&of_subscription(REPLAY, replay.subscription), &replay.id.as_bytes()[..]].concat()
+}
+
+pub(super) fn read_replay(key: &[u8]) -> Option<(SubscriptionId, ReplayId)> {
+    let mut key = Key(key.strip_prefix(&[REPLAY])?);
+    let ids = (SubscriptionId::from_bytes(key.array()?), ReplayId::from_bytes(key.array()?));
+    key.0.is_empty().then_some(ids)
 }
 
 pub(super) fn retry(id: &RetryId) -> Vec<u8> {

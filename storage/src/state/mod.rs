@@ -10,18 +10,20 @@ mod batch;
 pub mod behaviour;
 pub mod embedded;
 mod keys;
+#[doc(hidden)]
+pub mod memory;
 mod rows;
 mod values;
 
 pub(crate) use values::cut;
 
-use posthorn_domain::ids::{DeadLetterId, SubscriptionId};
+use posthorn_domain::ids::{DeadLetterId, ReplayId, SubscriptionId};
 use posthorn_domain::names::TopicName;
 use posthorn_domain::reason::Reason;
 use posthorn_domain::time::Time;
 
 pub use batch::{Batch, Op};
-pub use rows::{Base, DeadLetter, LaneState, ReaderCursor, ReaderRow, Retry, RetryId, RetrySource, Start};
+pub use rows::{Base, DeadLetter, Health, LaneState, ReaderCursor, ReaderRow, Replay, Retry, RetryId, RetrySource, Start};
 
 /// A page looks at no more rows than this; a filter that matches little gives short pages with a `next`.
 pub const PAGE_SCAN: usize = 10_000;
@@ -37,15 +39,20 @@ pub trait State: Send + Sync {
     fn load(&self) -> Result<Loaded, StateError>;
     /// The subscription's retries that are due first, at most `limit`, in the order of `due`.
     fn retries(&self, subscription: SubscriptionId, limit: usize) -> Result<Vec<Retry>, StateError>;
+    /// The least offset of this partition that a retry of the subscription still needs. Reads all its retries, one at a time.
+    fn least_waiting(&self, subscription: SubscriptionId, topic: &TopicName, partition: u32) -> Result<Option<u64>, StateError>;
     /// For each subscription with retries, when the first is due. Costs one seek a subscription.
     fn first_due_per_subscription(&self) -> Result<Vec<(SubscriptionId, Time)>, StateError>;
     /// The subscriptions that have retries.
     fn retry_subscriptions(&self) -> Result<Vec<SubscriptionId>, StateError> {
         Ok(self.first_due_per_subscription()?.into_iter().map(|(subscription, _)| subscription).collect())
     }
-    /// Removes the subscription's lanes, starts and retries in bounded batches; dead letters stay. Returns the rows removed.
+    /// Removes the subscription's lanes, starts, health, replays and retries in bounded batches; dead letters stay. Returns the rows removed.
     /// Not atomic as a whole; calling again after a crash finishes the work.
     fn remove_subscription(&self, subscription: SubscriptionId) -> Result<u64, StateError>;
+    /// Removes the retries of a replay in bounded batches. Returns how many. Not atomic as a whole, as
+    /// [`State::remove_subscription`].
+    fn remove_replay(&self, subscription: SubscriptionId, replay: ReplayId) -> Result<u64, StateError>;
     /// All readers and their cursors. Rows that cannot be read are reported and left out.
     fn readers(&self) -> Result<Readers, StateError>;
     /// Removes the topic's bases, lanes, starts, retries and readers' cursors, as [`State::remove_subscription`] does.
@@ -73,6 +80,24 @@ pub struct Loaded {
     pub lanes: Vec<LaneState>,
     /// Where subscriptions started.
     pub starts: Vec<Start>,
+    /// Endpoints with which something is wrong.
+    pub health: Vec<Health>,
+    /// Ranges that are, or were, delivered again.
+    pub replays: Vec<Replay>,
+    /// Subscriptions that were deleted and whose rows are still to be removed.
+    pub gone: Vec<SubscriptionId>,
+    /// Whether the last process had written everything it had done: see [`Batch::mark_clean`].
+    pub clean: bool,
+}
+
+impl Loaded {
+    /// Leaves out what is of the subscription.
+    pub fn forget(&mut self, id: SubscriptionId) {
+        self.lanes.retain(|lane| lane.subscription != id);
+        self.starts.retain(|start| start.subscription != id);
+        self.health.retain(|health| health.subscription != id);
+        self.replays.retain(|replay| replay.subscription != id);
+    }
 }
 
 /// What [`State::readers`] gives.

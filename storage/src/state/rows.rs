@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use posthorn_domain::ids::{DeadLetterId, DeliveryId, MessageId, ReplayId, SubscriptionId};
 use posthorn_domain::names::TopicName;
+use posthorn_domain::node::ReplayState;
 use posthorn_domain::position::Position;
 use posthorn_domain::problem::Fault;
 use posthorn_domain::reason::Reason;
@@ -59,6 +60,17 @@ pub struct Start {
     pub offsets: Vec<u64>,
 }
 
+/// What is wrong with a subscription's endpoint, if anything is. The key is `subscription`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// The subscription.
+    pub subscription: SubscriptionId,
+    /// When the first of the attempts ended that have all failed.
+    pub failing_since: Option<Time>,
+    /// Whether operators were told that it is down.
+    pub told_down: bool,
+}
+
 /// A delivery that waits for its next attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Retry {
@@ -80,8 +92,8 @@ pub struct Retry {
     pub key_hash: Option<u64>,
     /// What went wrong last; at most 200 bytes are kept.
     pub last_error: String,
-    /// Whether it belongs to a replay.
-    pub replay: bool,
+    /// The replay that it belongs to, if it does; nil when an earlier version wrote the row.
+    pub replay: Option<ReplayId>,
     /// Whether a person asked for it.
     pub manual: bool,
 }
@@ -105,7 +117,7 @@ impl Retry {
     /// Its key.
     pub fn id(&self) -> RetryId {
         let Self { subscription, due, delivery, replay, manual, .. } = *self;
-        RetryId { subscription, due, delivery, replay, manual }
+        RetryId { subscription, due, delivery, replay: replay.is_some(), manual }
     }
 }
 
@@ -148,10 +160,44 @@ pub struct DeadLetter {
     pub subscription: Option<SubscriptionId>,
     /// The delivery, when there was one.
     pub delivery: Option<DeliveryId>,
+    /// The replay that it belongs to, if it does.
+    pub replay: Option<ReplayId>,
     /// Attempts made.
     pub attempts: u32,
     /// What a schema found.
     pub errors: Vec<Fault>,
+}
+
+/// A range that is, or was, delivered again to one subscription. The key is `subscription` and `id`. How far it has come stands in
+/// its lanes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Replay {
+    /// To whom.
+    pub subscription: SubscriptionId,
+    /// Its id.
+    pub id: ReplayId,
+    /// Whether it goes on.
+    pub state: ReplayState,
+    /// Where it began, as it was asked for.
+    pub from: String,
+    /// Where it ends, as it was asked for; the end of then when absent.
+    pub to: Option<String>,
+    /// Deliveries a second.
+    pub rate: Option<f64>,
+    /// Events in its range, wanted or not.
+    pub events: u64,
+    /// How many of them were looked at when it ended; while it runs its lanes tell.
+    pub considered: u64,
+    /// Deliveries that succeeded.
+    pub delivered: u64,
+    /// Deliveries that were given up.
+    pub failed: u64,
+    /// Deliveries that wait for another attempt. Of one that was cancelled: that have not been deleted yet.
+    pub waiting: u64,
+    /// When it was asked for.
+    pub started_at: Time,
+    /// When it was done or cancelled.
+    pub ended_at: Option<Time>,
 }
 
 /// A reader with a place of its own on the server. The key is `name`.

@@ -1,15 +1,20 @@
 //! Values of the delivery state: a version byte, then the members in order; integers as LEB128, texts with their length before.
 
 use bytes::Bytes;
-use posthorn_domain::ids::{DeadLetterId, DeliveryId, MessageId, SubscriptionId};
+use posthorn_domain::ids::{DeadLetterId, DeliveryId, MessageId, ReplayId, SubscriptionId};
+use posthorn_domain::node::ReplayState;
 use posthorn_domain::position::{Position, put_varint, take_varint};
 use posthorn_domain::problem::Fault;
 use posthorn_domain::reason::Reason;
 use posthorn_domain::time::Time;
 
-use super::{DeadLetter, LaneState, Retry, RetryId, RetrySource};
+use super::{DeadLetter, Health, LaneState, Replay, Retry, RetryId, RetrySource};
 
 const VERSION: u8 = 1;
+/// Of dead letters that belong to a replay; the others are written as before.
+const OF_REPLAY: u8 = 2;
+/// What earlier versions wrote does not tell of which replay it is.
+const SOME_REPLAY: ReplayId = ReplayId::from_bytes([0; 16]);
 const DETAIL_MAX: usize = 4096;
 const ERROR_MAX: usize = 200;
 
@@ -62,6 +67,19 @@ pub(super) fn read_lane(value: &[u8], key: LaneState) -> Option<LaneState> {
     Some(LaneState { next, until, settled, ..key })
 }
 
+pub(super) fn health(health: &Health) -> Vec<u8> {
+    let mut out = vec![VERSION];
+    put_option(&mut out, health.failing_since.map(Time::millis));
+    out.push(u8::from(health.told_down));
+    out
+}
+
+pub(super) fn read_health(value: &[u8], subscription: SubscriptionId) -> Option<Health> {
+    let mut value = Value::open(value)?;
+    let failing_since = value.option()?.map(Time::from_millis);
+    Some(Health { subscription, failing_since, told_down: value.some()? })
+}
+
 pub(super) fn retry(retry: &Retry) -> Vec<u8> {
     let mut out = vec![VERSION];
     out.extend(retry.message.as_bytes());
@@ -80,6 +98,7 @@ pub(super) fn retry(retry: &Retry) -> Vec<u8> {
             out.extend(id.as_bytes());
         }
     }
+    out.extend(retry.replay.iter().flat_map(|replay| replay.as_bytes()));
     out
 }
 
@@ -101,18 +120,20 @@ pub(super) fn read_retry(value: &[u8], id: RetryId) -> Option<Retry> {
         [1] => RetrySource::DeadLetter(DeadLetterId::from_bytes(value.array()?)),
         _ => return None,
     };
+    let replay = replay.then(|| value.array().map_or(SOME_REPLAY, ReplayId::from_bytes));
     Some(Retry { subscription, delivery, message, due, attempts, first_attempt_at, source, key_hash, last_error, replay, manual })
 }
 
 pub(super) fn letter(letter: &DeadLetter) -> Vec<u8> {
     let mut out = Vec::with_capacity(160 + letter.detail.len().min(DETAIL_MAX) + letter.record.len());
-    out.extend([VERSION, letter.reason.code()]);
+    out.extend([if letter.replay.is_some() { OF_REPLAY } else { VERSION }, letter.reason.code()]);
     put_varint(&mut out, letter.at.millis());
     put_text(&mut out, &letter.topic);
     put_option(&mut out, letter.position.map(|position| u64::from(position.partition)));
     put_varint(&mut out, letter.position.map_or(0, |position| position.offset));
     put_id(&mut out, letter.subscription.as_ref().map(SubscriptionId::as_bytes));
     put_id(&mut out, letter.delivery.as_ref().map(DeliveryId::as_bytes));
+    out.extend(letter.replay.iter().flat_map(|replay| replay.as_bytes()));
     put_varint(&mut out, u64::from(letter.attempts));
     put_text(&mut out, cut(&letter.detail, DETAIL_MAX));
     let errors = if letter.errors.is_empty() { String::new() } else { serde_json::to_string(&letter.errors).unwrap_or_default() };
@@ -122,7 +143,8 @@ pub(super) fn letter(letter: &DeadLetter) -> Vec<u8> {
 }
 
 pub(super) fn read_letter(bytes: &Bytes, id: DeadLetterId) -> Option<DeadLetter> {
-    let mut value = Value::open(bytes)?;
+    let of_replay = bytes.first() == Some(&OF_REPLAY);
+    let mut value = if of_replay { Value(&bytes[1..]) } else { Value::open(bytes)? };
     let reason = Reason::from_code(value.array::<1>()?[0])?;
     let at = Time::from_millis(value.int()?);
     let topic = value.text()?.parse().ok()?;
@@ -132,11 +154,36 @@ pub(super) fn read_letter(bytes: &Bytes, id: DeadLetterId) -> Option<DeadLetter>
     let position = partition.map(|partition| Position { partition, offset });
     let subscription = value.id()?.map(SubscriptionId::from_bytes);
     let delivery = value.id()?.map(DeliveryId::from_bytes);
+    let replay = if of_replay { Some(ReplayId::from_bytes(value.array()?)) } else { None };
     let attempts = u32::try_from(value.int()?).ok()?;
     let detail = value.text()?.to_owned();
     let errors = read_faults(value.text()?)?;
     let record = bytes.slice(bytes.len() - value.0.len()..);
-    Some(DeadLetter { id, reason, detail, at, topic, position, record, subscription, delivery, attempts, errors })
+    Some(DeadLetter { id, reason, detail, at, topic, position, record, subscription, delivery, replay, attempts, errors })
+}
+
+pub(super) fn replay(replay: &Replay) -> Vec<u8> {
+    let mut out = vec![VERSION, replay.state.code()];
+    put_text(&mut out, &replay.from);
+    out.push(u8::from(replay.to.is_some()));
+    replay.to.iter().for_each(|to| put_text(&mut out, to));
+    put_option(&mut out, replay.rate.map(f64::to_bits));
+    let Replay { events, considered, delivered, failed, waiting, started_at, .. } = replay;
+    [*events, *considered, *delivered, *failed, *waiting, started_at.millis()].into_iter().for_each(|int| put_varint(&mut out, int));
+    put_option(&mut out, replay.ended_at.map(Time::millis));
+    out
+}
+
+pub(super) fn read_replay(value: &[u8], (subscription, id): (SubscriptionId, ReplayId)) -> Option<Replay> {
+    let mut value = Value::open(value)?;
+    let state = ReplayState::from_code(value.array::<1>()?[0])?;
+    let from = value.text()?.to_owned();
+    let to = if value.some()? { Some(value.text()?.to_owned()) } else { None };
+    let rate = value.option()?.map(f64::from_bits);
+    let [events, considered, delivered, failed, waiting] = [value.int()?, value.int()?, value.int()?, value.int()?, value.int()?];
+    let started_at = Time::from_millis(value.int()?);
+    let ended_at = value.option()?.map(Time::from_millis);
+    Some(Replay { subscription, id, state, from, to, rate, events, considered, delivered, failed, waiting, started_at, ended_at })
 }
 
 fn read_faults(text: &str) -> Option<Vec<Fault>> {

@@ -41,6 +41,8 @@ pub enum Behaviour {
     SlowHeaders(Duration),
     /// A quick head, then a body of 1,000 bytes with this pause between two.
     SlowBody(Duration),
+    /// 200 with a body of so many bytes, as fast as it is read.
+    Body(u64),
     /// A body without end, as fast as it is read.
     EndlessBody,
     /// A header section without end.

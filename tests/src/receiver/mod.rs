@@ -22,6 +22,15 @@ pub use state::Tally;
 use crate::wait::eventually;
 use state::State;
 
+/// Decides about every request and keeps the record of it, for accounts that are larger than [`Receiver::received`].
+pub trait Watch: std::fmt::Debug + Send + Sync {
+    /// A request is here to its last byte: how it is treated.
+    fn arrived(&self, request: &Received) -> Behaviour;
+
+    /// The request was treated: an answer, if there was one, is on its way.
+    fn answered(&self, request: &Received);
+}
+
 /// A receiver; dropping it closes the door and all connections.
 #[derive(Debug)]
 pub struct Receiver {
@@ -44,9 +53,21 @@ impl Receiver {
     /// # Errors
     /// When the port is taken.
     pub async fn start_at(address: SocketAddr) -> Result<Self> {
+        Self::listen(address, State::default()).await
+    }
+
+    /// Listens on a free loopback port for one who decides about every request; then nothing is kept here.
+    ///
+    /// # Errors
+    /// When no port can be bound.
+    pub async fn watched_by(watch: Arc<dyn Watch>) -> Result<Self> {
+        Self::listen("127.0.0.1:0".parse().context("an address")?, State::watched_by(watch)).await
+    }
+
+    async fn listen(address: SocketAddr, state: State) -> Result<Self> {
         let listener = TcpListener::bind(address).await.context("binding the receiver")?;
         let address = listener.local_addr()?;
-        let state = Arc::new(State::default());
+        let state = Arc::new(state);
         let accepting = tokio::spawn(wire::accept(listener, Arc::clone(&state)));
         Ok(Self { address, state, accepting })
     }
@@ -85,6 +106,18 @@ impl Receiver {
     #[must_use]
     pub fn connections(&self) -> u64 {
         self.state.connections()
+    }
+
+    /// Connections that are open now, over all paths.
+    #[must_use]
+    pub fn open(&self) -> u64 {
+        self.state.open()
+    }
+
+    /// Bytes of large and endless answers that went out so far, over all paths.
+    #[must_use]
+    pub fn bytes_sent(&self) -> u64 {
+        self.state.bytes_sent()
     }
 
     /// Waits until a path has seen at least `count` requests; gives those that were recorded.

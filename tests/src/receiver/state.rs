@@ -2,11 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use super::{Behaviour, Received};
+use super::{Behaviour, Received, Watch};
 
 const REQUESTS_KEPT: usize = 10_000;
 const BYTES_KEPT: usize = 256 << 20;
@@ -30,7 +31,11 @@ pub struct Tally {
 #[derive(Debug, Default)]
 pub(super) struct State {
     inner: Mutex<Inner>,
+    /// Decides in place of what was set for the paths, and keeps the record.
+    watch: Option<Arc<dyn Watch>>,
     connections: AtomicU64,
+    open: AtomicU64,
+    sent: AtomicU64,
     hasher: RandomState,
 }
 
@@ -69,12 +74,39 @@ impl State {
         self.connections.load(Ordering::Relaxed)
     }
 
+    pub(super) fn watched_by(watch: Arc<dyn Watch>) -> Self {
+        Self { watch: Some(watch), ..Self::default() }
+    }
+
     pub(super) fn connected(&self) -> u64 {
+        self.open.fetch_add(1, Ordering::SeqCst);
         self.connections.fetch_add(1, Ordering::Relaxed)
     }
 
+    pub(super) fn disconnected(&self) {
+        self.open.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    pub(super) fn open(&self) -> u64 {
+        self.open.load(Ordering::SeqCst)
+    }
+
+    /// Bytes of a body without end went out.
+    pub(super) fn sent(&self, bytes: usize) {
+        self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn bytes_sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
     /// Counts and keeps the request, and says how to treat it. [`State::answered`] must follow.
-    pub(super) fn record(&self, request: Received) -> Behaviour {
+    pub(super) fn record(&self, request: &Received) -> Behaviour {
+        let told = self.count(request);
+        self.watch.as_ref().map_or(told, |watch| watch.arrived(request))
+    }
+
+    fn count(&self, request: &Received) -> Behaviour {
         let key = (self.hasher.hash_one(&request.path), self.hasher.hash_one(request.id()));
         let mut inner = self.inner.lock();
         let seen = seen(&mut inner.ids, key, request.id().is_empty());
@@ -86,16 +118,19 @@ impl State {
         path.tally.peak_in_flight = path.tally.peak_in_flight.max(path.tally.in_flight);
         let behaviour = path.behaviour.as_ref().map_or(Behaviour::Ok, |b| b.at(path.calls));
         path.calls += 1;
-        if inner.requests.len() < REQUESTS_KEPT && inner.bytes + request.body.len() <= BYTES_KEPT {
+        if self.watch.is_none() && inner.requests.len() < REQUESTS_KEPT && inner.bytes + request.body.len() <= BYTES_KEPT {
             inner.bytes += request.body.len();
-            inner.requests.push(request);
+            inner.requests.push(request.clone());
         }
         behaviour
     }
 
-    pub(super) fn answered(&self, path: &str) {
-        if let Some(path) = self.inner.lock().paths.get_mut(path) {
+    pub(super) fn answered(&self, request: &Received) {
+        if let Some(path) = self.inner.lock().paths.get_mut(&request.path) {
             path.tally.in_flight = path.tally.in_flight.saturating_sub(1);
+        }
+        if let Some(watch) = &self.watch {
+            watch.answered(request);
         }
     }
 }

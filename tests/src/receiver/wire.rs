@@ -26,23 +26,26 @@ pub(super) async fn accept(listener: TcpListener, state: Arc<State>) {
             Some(_) = connections.join_next() => {}
             accepted = listener.accept(), if connections.len() < MOST_CONNECTIONS => {
                 if let Ok((socket, _)) = accepted {
-                    let number = state.connected();
-                    connections.spawn(serve(socket, number, Arc::clone(&state)));
+                    let (number, state) = (state.connected(), Arc::clone(&state));
+                    connections.spawn(async move {
+                        // A broken connection is the sender's business.
+                        drop(serve(socket, number, &state).await);
+                        state.disconnected();
+                    });
                 }
             }
         }
     }
 }
 
-/// Serves one connection until it ends; a broken one is the sender's business, so errors end it silently.
-async fn serve(mut socket: TcpStream, connection: u64, state: Arc<State>) -> io::Result<()> {
+/// Serves one connection until it ends.
+async fn serve(mut socket: TcpStream, connection: u64, state: &State) -> io::Result<()> {
     socket.set_nodelay(true)?;
     let mut buffer = BytesMut::new();
     while let Some(request) = read_request(&mut socket, &mut buffer, connection).await? {
-        let path = request.path.clone();
-        let behaviour = state.record(request);
-        let answered = answer(&mut socket, behaviour).await;
-        state.answered(&path);
+        let behaviour = state.record(&request);
+        let answered = answer(&mut socket, behaviour, state).await;
+        state.answered(&request);
         match answered? {
             Then::KeepOpen => {}
             Then::Close => return socket.shutdown().await,
@@ -58,7 +61,7 @@ enum Then {
     Reset,
 }
 
-async fn answer(socket: &mut TcpStream, mut behaviour: Behaviour) -> io::Result<Then> {
+async fn answer(socket: &mut TcpStream, mut behaviour: Behaviour, state: &State) -> io::Result<Then> {
     while let Behaviour::Delay(wait, next) = behaviour {
         sleep(wait).await;
         behaviour = *next;
@@ -78,13 +81,23 @@ async fn answer(socket: &mut TcpStream, mut behaviour: Behaviour) -> io::Result<
             socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n").await?;
             drip(socket, &[b'.'; 1000], pause).await?;
         }
+        Behaviour::Body(bytes) => {
+            socket.write_all(format!("HTTP/1.1 200 OK\r\ncontent-length: {bytes}\r\n\r\n").as_bytes()).await?;
+            let mut left = bytes;
+            while left > 0 {
+                let piece = left.min(16 * 1024) as usize;
+                socket.write_all(&[b'.'; 16 * 1024][..piece]).await?;
+                state.sent(piece);
+                left -= piece as u64;
+            }
+        }
         Behaviour::EndlessBody => {
             socket.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n").await?;
-            endless(socket, &[b'.'; 16 * 1024]).await?;
+            endless(socket, &[b'.'; 16 * 1024], state).await?;
         }
         Behaviour::EndlessHeaders => {
             socket.write_all(b"HTTP/1.1 200 OK\r\n").await?;
-            endless(socket, b"x-more: and more and more\r\n").await?;
+            endless(socket, b"x-more: and more and more\r\n", state).await?;
         }
         Behaviour::Interim(count) => {
             for _ in 0..count {
@@ -134,10 +147,11 @@ async fn drip(socket: &mut TcpStream, bytes: &[u8], pause: Duration) -> io::Resu
     Ok(())
 }
 
-async fn endless(socket: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
+async fn endless(socket: &mut TcpStream, bytes: &[u8], state: &State) -> io::Result<()> {
     // Ends when the other side closes: the write fails.
     loop {
         socket.write_all(bytes).await?;
+        state.sent(bytes.len());
     }
 }
 

@@ -5,6 +5,7 @@ use std::mem::MaybeUninit;
 use http::StatusCode;
 
 use super::Framing;
+use crate::egress::allowed_rate::AllowedRate;
 use crate::egress::error::Fault;
 
 /// Header lines that an answer may have.
@@ -14,6 +15,7 @@ const MAX_HEADERS: usize = 100;
 pub(super) struct Head {
     pub(super) status: StatusCode,
     pub(super) wait: Option<Box<Wait>>,
+    pub(super) allowed_rate: Option<AllowedRate>,
 }
 
 /// `Retry-After` and the `Date` that it may count from, as they stand.
@@ -52,7 +54,7 @@ pub(super) fn parse(input: &[u8]) -> Result<Option<(usize, Outcome)>, Fault> {
     let (framing, clear) = fields.framing(status, old)?;
     let lasts = if old { fields.keep_alive && !fields.close } else { !fields.close };
     let keep = lasts && clear && framing != Framing::UntilClose;
-    Ok(Some((length, Outcome::Final(Head { status, wait: fields.wait() }, framing, keep))))
+    Ok(Some((length, Outcome::Final(Head { status, wait: fields.wait(), allowed_rate: fields.allowed_rate }, framing, keep))))
 }
 
 /// The headers that matter here.
@@ -68,6 +70,7 @@ struct Fields<'a> {
     keep_alive: bool,
     retry_after: Option<&'a [u8]>,
     date: Option<&'a [u8]>,
+    allowed_rate: Option<AllowedRate>,
 }
 
 impl<'a> Fields<'a> {
@@ -84,6 +87,7 @@ impl<'a> Fields<'a> {
                     fields.bad_length |= !fields.one_length(header.value);
                 }
                 17 if is("transfer-encoding") => fields.encoding = header.value.rsplit(|byte| *byte == b',').next().map(<[u8]>::trim_ascii),
+                20 if is("webhook-allowed-rate") => fields.allowed_rate = fields.allowed_rate.or_else(|| AllowedRate::read(header.value)),
                 _ => {}
             }
         }

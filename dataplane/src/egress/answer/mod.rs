@@ -1,9 +1,11 @@
 //! An HTTP/1.1 answer, read from bytes as they come (RFC 9112 §4–§7). Pure: it is given bytes and says how far they reach.
 //!
-//! What is remembered of an answer is its status, what `Retry-After` says, and the first kibibyte of its body.
+//! What is remembered of an answer is its status, what `Retry-After` and `WebHook-Allowed-Rate` say, and the first kibibyte of its body.
 
 mod chunks;
 mod head;
+
+use std::time::Instant;
 
 use bytes::Bytes;
 use posthorn_domain::time::Time;
@@ -98,12 +100,14 @@ impl Answer {
         self.is_done() && self.keep
     }
 
-    /// What was answered, of an answer that is done; a date in it counts from `now`.
-    pub(super) fn into_reply(self, now: Time) -> Result<Reply, Fault> {
+    /// What was answered, of an answer that is done; a date in it counts from `now`; the request had its connection at `began`.
+    pub(super) fn into_reply(self, now: Time, began: Instant) -> Result<Reply, Fault> {
         let head = self.head.filter(|_| matches!(self.state, State::Done)).ok_or(Fault::Closed)?;
         Ok(Reply {
             status: head.status,
             retry_after: head.wait.and_then(|wait| retry_after(&wait.retry_after, wait.date.as_deref(), now)),
+            allowed_rate: head.allowed_rate,
+            began,
             body_head: Bytes::from(self.kept),
             body_truncated: self.truncated,
         })

@@ -41,7 +41,7 @@ fn read<'a>(parts: impl IntoIterator<Item = &'a [u8]>, limit: usize) -> Read {
     }
     // What comes later is seen before the connection is used again.
     let keep = answer.keeps() && early.is_empty() && parts.all(<[u8]>::is_empty);
-    let reply = answer.into_reply(Time::ZERO).map_err(name)?;
+    let reply = answer.into_reply(Time::ZERO, posthorn_domain::clock::Clock::system().instant()).map_err(name)?;
     Ok((reply.status.as_u16(), reply.body_head.to_vec(), keep))
 }
 

@@ -1,12 +1,15 @@
-//! The few file operations that the log relies on, as a seam so that tests can make them fail.
+//! The file operations that the log relies on, as a seam: tests make some of them fail, the simulation replaces all.
 
-use std::fs::{File, OpenOptions};
+use std::any::Any;
+use std::collections::hash_map::RandomState;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::hash::BuildHasher as _;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Opens, removes and syncs names.
+/// Opens, names and syncs. What has a body here is what the operating system does.
 pub trait Disk: Send + Sync + 'static {
     /// Opens for reading and writing; `make` makes it when absent.
     fn open(&self, path: &Path, make: bool) -> io::Result<Arc<dyn DiskFile>>;
@@ -14,6 +17,51 @@ pub trait Disk: Send + Sync + 'static {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in a folder durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes a folder, and those above it.
+    fn make_dir(&self, path: &Path) -> io::Result<()> {
+        fs::create_dir_all(path)
+    }
+
+    /// The names in a folder, in any order; those that are no text are left out.
+    fn names(&self, path: &Path) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(path)? {
+            names.extend(entry?.file_name().into_string());
+        }
+        Ok(names)
+    }
+
+    /// A whole file.
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        fs::read(path)
+    }
+
+    /// Gives a file or a folder another name; a file that has it already is replaced.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    /// Removes a folder with all it holds.
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        fs::remove_dir_all(path)
+    }
+
+    /// Keeps other processes out of a folder, by the file `path`, as long as the answer lives; `WouldBlock` when one is in.
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Any + Send + Sync>> {
+        let file = File::create(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Box::new(file)),
+            Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    /// A number that nobody can foresee.
+    fn random(&self) -> u64 {
+        // The standard library seeds its hashers from the operating system's randomness.
+        RandomState::new().hash_one(0)
+    }
 }
 
 /// An open file.

@@ -25,14 +25,24 @@ const KEPT_BUFFER: usize = 4 << 20;
 pub(super) fn run(shared: &Shared) {
     let mut buffer = Vec::new();
     while let Some(partition) = shared.next() {
-        if catch_unwind(AssertUnwindSafe(|| partition.flush(&mut buffer))).is_err() {
-            let error = shared.poison(&partition.dir, "a thread that writes has panicked");
-            partition.fail(Batch::default(), &error);
-            partition.reschedule();
-        }
+        guarded(shared, &partition, &mut buffer);
         if buffer.capacity() > KEPT_BUFFER {
             buffer = Vec::new();
         }
+    }
+}
+
+/// Flushes one partition that waits; `false` when none does.
+pub(super) fn step(shared: &Shared) -> bool {
+    let next = shared.try_next();
+    next.inspect(|partition| guarded(shared, partition, &mut Vec::new())).is_some()
+}
+
+fn guarded(shared: &Shared, partition: &Arc<Partition>, buffer: &mut Vec<u8>) {
+    if catch_unwind(AssertUnwindSafe(|| partition.flush(buffer))).is_err() {
+        let error = shared.poison(&partition.dir, "a thread that writes has panicked");
+        partition.fail(Batch::default(), &error);
+        partition.reschedule();
     }
 }
 
@@ -78,12 +88,13 @@ impl Partition {
             segment.push(head, at, self.shared.config.index_interval);
             at += head.len() as u64;
         }
+        segment.sum_up(Some(entries.iter().map(|entry| &entry.stored.record)));
         self.shared.set_well();
         let synced = entries.iter().position(|entry| entry.durability == Durability::Sync).unwrap_or(entries.len());
         self.publish(&entries[..synced]);
         answer(batch.written.take());
         if synced < entries.len() {
-            file.sync_data().map_err(|error| self.shared.poison(&path, &error.to_string()))?;
+            sync(&*file).map_err(|error| self.shared.poison(&path, &error.to_string()))?;
             self.publish(&entries[synced..]);
             answer(batch.synced.take());
         }
@@ -144,6 +155,7 @@ impl Partition {
             let path = segment::path(&self.dir, last.base);
             let synced = self.shared.file(last.id, &path, false).and_then(|file| file.sync_data());
             synced.map_err(|error| self.shared.poison(&path, &error.to_string()))?;
+            last.close();
             index::store(&self.shared, last, &path);
         }
         let segment = Arc::new(Segment::new(last.map_or(0, Segment::end), self.shared.config.clock.now()));
@@ -194,6 +206,14 @@ impl Partition {
             answer.give(Err(error.clone()));
         }
     }
+}
+
+fn sync(file: &dyn DiskFile) -> io::Result<()> {
+    #[cfg(feature = "planted")]
+    if crate::planted::is(crate::planted::Bug::SkippedSync) {
+        return Ok(());
+    }
+    file.sync_data()
 }
 
 fn answer(waiting: Option<Answer>) {

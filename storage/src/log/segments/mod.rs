@@ -15,10 +15,12 @@ mod recover;
 mod scan;
 mod segment;
 mod shared;
+mod summary;
 mod topic;
 
+use std::any::Any;
 use std::collections::HashMap;
-use std::fs::{self, File, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -32,7 +34,7 @@ use self::meta::Meta;
 use self::partition::{Partition, TopicInfo};
 use self::shared::{Shared, io_error};
 use self::topic::SegmentTopic;
-use super::{Health, Log, LogError, TailSink, TopicLog, TopicSettings};
+use super::{Expired, Health, Log, LogError, TailSink, TopicLog, TopicSettings};
 
 pub use self::recover::{Cut, Recovery};
 pub use self::shared::{Config, METRIC_DAMAGE, OnDamage};
@@ -44,7 +46,7 @@ pub struct SegmentLog {
     topics: RwLock<HashMap<TopicName, Arc<SegmentTopic>>>,
     opening: Mutex<()>,
     flushers: Vec<JoinHandle<()>>,
-    _lock: File,
+    _lock: Box<dyn Any + Send + Sync>,
 }
 
 impl SegmentLog {
@@ -56,22 +58,22 @@ impl SegmentLog {
     /// The same on another [`Disk`], for tests.
     #[doc(hidden)]
     pub fn open_on(disk: Arc<dyn Disk>, dir: &Path, config: Config, sink: Arc<dyn TailSink>) -> Result<(Self, Recovery), LogError> {
-        fs::create_dir_all(dir).map_err(|error| io_error(dir, &error))?;
-        let lock = lock(dir)?;
+        // Its name must not go away with the power, nor all that is in it.
+        disk.make_dir(dir).and_then(|()| disk.sync_dir(parent(dir))).map_err(|error| io_error(dir, &error))?;
+        let lock = lock(&*disk, dir)?;
         let shared = Arc::new(Shared::new(config, disk, sink));
         let mut report = Recovery::default();
         let mut topics = HashMap::new();
-        for entry in fs::read_dir(dir).map_err(|error| io_error(dir, &error))? {
-            let path = entry.map_err(|error| io_error(dir, &error))?.path();
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        for name in shared.disk.names(dir).map_err(|error| io_error(dir, &error))? {
+            let path = dir.join(&name);
             if name.starts_with(REMOVED) {
-                fs::remove_dir_all(&path).map_err(|error| io_error(&path, &error))?;
-            } else if let (true, Ok(name)) = (path.join("meta.json").exists(), name.parse::<TopicName>()) {
+                shared.disk.remove_dir(&path).map_err(|error| io_error(&path, &error))?;
+            } else if let (true, Ok(name)) = (shared.disk.read(&path.join("meta.json")).is_ok(), name.parse::<TopicName>()) {
                 topics.insert(name.clone(), load(&shared, &path, name, &mut report)?);
             }
         }
         let mut flushers = Vec::new();
-        for number in 0..shared.config.flushers.max(1) {
+        for number in 0..shared.config.flushers {
             let shared = shared.clone();
             let thread = std::thread::Builder::new().name(format!("log-{number}")).spawn(move || flush::run(&shared));
             flushers.push(thread.map_err(|error| io_error(dir, &error))?);
@@ -79,16 +81,36 @@ impl SegmentLog {
         Ok((Self { dir: dir.into(), shared, topics: RwLock::new(topics), opening: Mutex::new(()), flushers, _lock: lock }, report))
     }
 
-    /// Deletes what retention allows; to be called from time to time. Blocks.
-    pub fn enforce_retention(&self, now: Time) {
+    /// Does on this thread what a flusher would do next; `false` when nothing waits to be written. For logs without flushers.
+    #[doc(hidden)]
+    pub fn step(&self) -> bool {
+        flush::step(&self.shared)
+    }
+
+    /// What retention allows to delete, in the order in which it is to be deleted; to be asked from time to time. Blocks.
+    pub fn expired(&self, now: Time) -> Vec<Expired> {
         let topics: Vec<_> = self.topics.read().values().cloned().collect();
-        topics.iter().for_each(|topic| topic.retain(now));
+        topics.iter().flat_map(|topic| topic.expired(now)).collect()
+    }
+
+    /// Deletes what [`SegmentLog::expired`] named; what stood before it in its partition must be gone. Whether it is gone now. Blocks.
+    pub fn delete(&self, expired: &Expired) -> bool {
+        let topic = self.topics.read().get(&expired.topic).cloned();
+        topic.filter(|topic| topic.info.incarnation == expired.incarnation).is_some_and(|topic| topic.delete(expired))
+    }
+
+    /// Deletes all that retention allows, whoever still needs it. Blocks.
+    pub fn enforce_retention(&self, now: Time) {
+        for expired in self.expired(now) {
+            self.delete(&expired);
+        }
     }
 
     fn make(&self, name: &TopicName, settings: TopicSettings) -> Result<Arc<SegmentTopic>, LogError> {
         let dir = self.dir.join(name.as_str());
-        let meta = Meta::new(settings.incarnation, settings.partitions);
-        let made = fs::create_dir_all(&dir).and_then(|()| meta.store(&dir)).and_then(|()| self.shared.disk.sync_dir(&self.dir));
+        let disk = &*self.shared.disk;
+        let meta = Meta::new(settings.incarnation, settings.partitions, disk.random());
+        let made = disk.make_dir(&dir).and_then(|()| meta.store(disk, &dir)).and_then(|()| disk.sync_dir(&self.dir));
         made.map_err(|error| io_error(&dir, &error))?;
         load(&self.shared, &dir, name.clone(), &mut Recovery::default())
     }
@@ -99,9 +121,10 @@ impl SegmentLog {
             return Err(LogError::FewerPartitions { have, wanted });
         }
         if wanted > have {
-            let mut meta = Meta::load(&topic.info.dir).map_err(|error| io_error(&topic.info.dir, &error))?;
+            let disk = &*self.shared.disk;
+            let mut meta = Meta::load(disk, &topic.info.dir).map_err(|error| io_error(&topic.info.dir, &error))?;
             meta.partitions = wanted;
-            meta.store(&topic.info.dir).map_err(|error| io_error(&topic.info.dir, &error))?;
+            meta.store(disk, &topic.info.dir).map_err(|error| io_error(&topic.info.dir, &error))?;
             let mut added = Vec::new();
             for number in have..wanted {
                 added.push(load_partition(&self.shared, &topic.info, number, &mut Recovery::default())?);
@@ -118,7 +141,8 @@ impl SegmentLog {
         topic.retire();
         let dir = &topic.info.dir;
         let away = self.dir.join(format!("{REMOVED}{}-{name}", topic.info.incarnation));
-        let gone = fs::rename(dir, &away).and_then(|()| self.shared.disk.sync_dir(&self.dir)).and_then(|()| fs::remove_dir_all(&away));
+        let disk = &*self.shared.disk;
+        let gone = disk.rename(dir, &away).and_then(|()| disk.sync_dir(&self.dir)).and_then(|()| disk.remove_dir(&away));
         gone.map_err(|error| io_error(dir, &error))
     }
 }
@@ -174,18 +198,20 @@ impl Drop for SegmentLog {
 
 const REMOVED: &str = ".removed-";
 
-fn lock(dir: &Path) -> Result<File, LogError> {
+fn parent(dir: &Path) -> &Path {
+    dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn lock(disk: &dyn Disk, dir: &Path) -> Result<Box<dyn Any + Send + Sync>, LogError> {
     let path = dir.join("LOCK");
-    let file = File::create(&path).map_err(|error| io_error(&path, &error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(LogError::InUse(dir.display().to_string())),
-        Err(TryLockError::Error(error)) => Err(io_error(&path, &error)),
-    }
+    disk.lock(&path).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => LogError::InUse(dir.display().to_string()),
+        _ => io_error(&path, &error),
+    })
 }
 
 fn load(shared: &Arc<Shared>, dir: &Path, name: TopicName, report: &mut Recovery) -> Result<Arc<SegmentTopic>, LogError> {
-    let meta = Meta::load(dir).map_err(|error| io_error(&dir.join("meta.json"), &error))?;
+    let meta = Meta::load(&*shared.disk, dir).map_err(|error| io_error(&dir.join("meta.json"), &error))?;
     let settings = TopicSettings { incarnation: meta.incarnation, partitions: meta.partitions, retention_age: None, retention_bytes: None };
     let info = TopicInfo { name, dir: dir.into(), incarnation: meta.incarnation, salt: meta.salt, settings: Mutex::new(settings) };
     let info = Arc::new(info);

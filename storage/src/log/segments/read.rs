@@ -12,7 +12,7 @@ use super::partition::Partition;
 use super::scan::{Found, Walker};
 use super::segment::{self, Segment};
 use super::shared::io_error;
-use crate::log::{GapReason, LogError, Page};
+use crate::log::{GapReason, LogError, Page, Wanted};
 
 /// How much a page may ask for, whatever its caller says.
 const MAX_READ: usize = 8 << 20;
@@ -36,6 +36,25 @@ impl Partition {
         Ok(page)
     }
 
+    /// Passes over closed segments without anything that is wanted, up to the next gap between segments at most.
+    pub(super) fn skip_to(&self, from: u64, wanted: &Wanted) -> u64 {
+        let end = self.end.load(Ordering::Acquire);
+        let segments = self.segments.read();
+        let first = segments.partition_point(|segment| segment.base <= from);
+        let mut next = from;
+        for pair in segments[first.saturating_sub(1)..].windows(2) {
+            let here = first > 0 && next < pair[0].end() && pair[0].end() <= end;
+            if !here || pair[0].may_have(wanted) {
+                break;
+            }
+            next = pair[0].end();
+            if next != pair[1].base {
+                break;
+            }
+        }
+        next
+    }
+
     /// The segment that `offset` belongs to, and the base of the one behind it.
     fn segment_of(&self, offset: u64) -> Result<(Arc<Segment>, Option<u64>), LogError> {
         let segments = self.segments.read();
@@ -51,7 +70,7 @@ impl Partition {
         let mut walker = self.walker(segment, max_bytes)?;
         let mut bytes = 0;
         while expected < limit && bytes < max_bytes.max(1) && page.records.len() < max_records {
-            let found = self.skip(&mut walker, &mut at, &mut expected, page.next, limit);
+            let found = self.pass(&mut walker, &mut at, &mut expected, page.next, limit);
             let found = found.map_err(|error| io_error(&segment::path(&self.dir, segment.base), &error))?;
             let lost_to = found.as_ref().map_or(limit, |found| found.head.base.min(limit));
             if lost_to > page.next {
@@ -67,7 +86,7 @@ impl Partition {
     }
 
     /// The frame that holds `wanted`, or the next whole one; frames below are passed over by their heads alone.
-    fn skip(&self, walker: &mut Walker, at: &mut u64, expected: &mut u64, wanted: u64, limit: u64) -> io::Result<Option<Found>> {
+    fn pass(&self, walker: &mut Walker, at: &mut u64, expected: &mut u64, wanted: u64, limit: u64) -> io::Result<Option<Found>> {
         while *expected < limit {
             match walker.head(*at)?.filter(|head| head.base >= *expected) {
                 Some(head) if head.end() <= wanted => {

@@ -1,13 +1,12 @@
 //! What a start finds on the disk: each partition's segments, a torn tail, damage, missing files.
 
-use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use posthorn_domain::names::TopicName;
 
-use super::frame::{SEGMENT_HEAD, SegmentHead};
+use super::frame::{self, SEGMENT_HEAD, SegmentHead};
 use super::index;
 use super::partition::TopicInfo;
 use super::scan::Walker;
@@ -39,8 +38,8 @@ pub(super) type Recovered = (Vec<Arc<Segment>>, Vec<Gap>);
 /// Reads a partition's folder, making it when absent.
 pub(super) fn partition(shared: &Shared, topic: &TopicInfo, number: u32, report: &mut Recovery) -> Result<Recovered, LogError> {
     let dir = topic.dir.join(number.to_string());
-    fs::create_dir_all(&dir).map_err(|error| io_error(&dir, &error))?;
-    let bases = bases(&dir).map_err(|error| io_error(&dir, &error))?;
+    shared.disk.make_dir(&dir).map_err(|error| io_error(&dir, &error))?;
+    let bases = bases(shared, &dir).map_err(|error| io_error(&dir, &error))?;
     let mut recovered: Recovered = Default::default();
     for (index, base) in bases.iter().enumerate() {
         let next = bases.get(index + 1).copied();
@@ -56,12 +55,9 @@ pub(super) fn partition(shared: &Shared, topic: &TopicInfo, number: u32, report:
     Ok(recovered)
 }
 
-fn bases(dir: &Path) -> io::Result<Vec<u64>> {
-    let mut bases = Vec::new();
-    for entry in fs::read_dir(dir)? {
-        let name = entry?.file_name();
-        bases.extend(name.to_str().and_then(|name| name.strip_suffix(".seg")).and_then(|base| base.parse::<u64>().ok()));
-    }
+fn bases(shared: &Shared, dir: &Path) -> io::Result<Vec<u64>> {
+    let names = shared.disk.names(dir)?;
+    let mut bases: Vec<u64> = names.iter().filter_map(|name| name.strip_suffix(".seg")?.parse().ok()).collect();
     bases.sort_unstable();
     Ok(bases)
 }
@@ -79,7 +75,7 @@ fn scan(
     let path = segment::path(&topic.dir.join(number.to_string()), base);
     let file = shared.disk.open(&path, false)?;
     let len = file.len()?;
-    if let Some(segment) = next.and_then(|_| index::load(&path, base, len)) {
+    if let Some(segment) = next.and_then(|_| index::load(&*shared.disk, &path, base, len)) {
         missing_behind(&segment, next, len, gaps);
         return Ok(segment);
     }
@@ -92,9 +88,22 @@ fn scan(
         if frame.head.base > segment.end() {
             gaps.push(Gap { from: segment.end(), to: frame.head.base, reason: GapReason::Damaged });
         }
+        #[cfg(feature = "planted")]
+        if crate::planted::is(crate::planted::Bug::CutOneFrameTooMany) && next.is_none() && frame.at + frame.head.len() as u64 == len {
+            break;
+        }
         segment.push(&frame.head, frame.at, shared.config.index_interval);
+        let records = frame::records(&frame.body, frame.head.count);
+        segment.sum_up(records.as_deref().map(<[_]>::iter));
     }
     missing_behind(&segment, next, len, gaps);
+    if next.is_some() {
+        segment.close();
+    }
+    if !gaps.is_empty() {
+        // Whoever is to get an event of the gap must come to it.
+        segment.sum_up(None::<std::iter::Empty<_>>);
+    }
     if head.is_none() {
         tracing::warn!(file = %path.display(), "the segment's head is damaged or was never finished: it is written again");
         let head = SegmentHead { partition: number, base, created: segment.created, incarnation: topic.incarnation, salt: topic.salt };

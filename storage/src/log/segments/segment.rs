@@ -4,9 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
+use posthorn_domain::record::Record;
 use posthorn_domain::time::Time;
 
 use super::frame::{Head, SEGMENT_HEAD};
+use super::summary::Summary;
+use crate::log::Wanted;
 
 /// A place to start reading: the frame at `at` starts with `offset`; nothing before it was accepted later than `before`.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +29,8 @@ pub(super) struct Segment {
     len: AtomicU64,
     last: AtomicU64,
     marks: Mutex<Vec<Mark>>,
+    /// None when it is not known of all records.
+    summary: Mutex<Option<Summary>>,
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
@@ -40,16 +45,18 @@ impl Segment {
             len: AtomicU64::new(SEGMENT_HEAD as u64),
             last: AtomicU64::new(0),
             marks: Mutex::new(Vec::new()),
+            summary: Mutex::new(Some(Summary::default())),
         }
     }
 
     /// A closed one, as its index describes it.
-    pub(super) fn closed(base: u64, end: u64, len: u64, created: Time, last: Time, marks: Vec<Mark>) -> Self {
+    pub(super) fn closed(base: u64, end: u64, len: u64, created: Time, last: Time, marks: Vec<Mark>, summary: Option<Summary>) -> Self {
         let segment = Self::new(base, created);
         segment.end.store(end, Ordering::Release);
         segment.len.store(len, Ordering::Release);
         segment.last.store(last.millis(), Ordering::Release);
         *segment.marks.lock() = marks;
+        *segment.summary.lock() = summary;
         segment
     }
 
@@ -86,6 +93,35 @@ impl Segment {
         self.last.fetch_max(head.last.millis(), Ordering::AcqRel);
         self.len.store(at + head.len() as u64, Ordering::Release);
         self.end.store(head.end(), Ordering::Release);
+    }
+
+    /// Takes records that are written into the summary; none when they cannot be told, and then it says nothing any more.
+    pub(super) fn sum_up<'a>(&self, records: Option<impl Iterator<Item = &'a Record>>) {
+        let mut summary = self.summary.lock();
+        match records {
+            Some(records) => records.for_each(|record| {
+                if let Some(summary) = &mut *summary {
+                    summary.add(record);
+                }
+            }),
+            None => *summary = None,
+        }
+    }
+
+    /// No more records come: the summary takes its smallest form.
+    pub(super) fn close(&self) {
+        if let Some(summary) = &mut *self.summary.lock() {
+            summary.fold();
+        }
+    }
+
+    pub(super) fn summary(&self) -> Option<Summary> {
+        self.summary.lock().clone()
+    }
+
+    /// Whether it may hold an event that is wanted.
+    pub(super) fn may_have(&self, wanted: &Wanted) -> bool {
+        self.summary.lock().as_ref().is_none_or(|summary| summary.may_have(wanted))
     }
 
     /// Where to start looking for `offset`: file position and offset there.

@@ -34,7 +34,8 @@ pub struct Config {
     pub index_interval: u64,
     /// Bytes that may wait to be written before appends are refused.
     pub max_pending_bytes: usize,
-    /// Threads that write.
+    /// Threads that write. With none, whoever owns the log has it write by [`super::SegmentLog::step`], and reads run on the thread
+    /// that asks: so a simulation is alone on its thread.
     pub flushers: usize,
     /// Segment files held open.
     pub max_open_files: usize,
@@ -114,6 +115,11 @@ impl Shared {
             }
             self.wake.wait(&mut ready);
         }
+    }
+
+    /// The next partition to flush, if one waits.
+    pub(super) fn try_next(&self) -> Option<Arc<Partition>> {
+        self.ready.lock().pop_front()
     }
 
     pub(super) fn close(&self) {

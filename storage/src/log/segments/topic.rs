@@ -1,5 +1,6 @@
 //! One topic's partitions, as the rest of the data plane sees them; and its retention.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -11,9 +12,9 @@ use posthorn_domain::record::{Record, RouteHint};
 use posthorn_domain::time::Time;
 
 use super::partition::{Batch, Partition, TopicInfo};
-use super::segment;
+use super::segment::{self, Segment};
 use super::shared::Shared;
-use crate::log::{Appending, Bounds, LogError, Page, TopicLog, TopicSettings};
+use crate::log::{Appending, Bounds, Expired, LogError, Page, TopicLog, TopicSettings, Wanted};
 
 pub(super) struct SegmentTopic {
     pub(super) shared: Arc<Shared>,
@@ -35,6 +36,13 @@ impl TopicLog for SegmentTopic {
             Ok(partition) if at_end(&partition) => std::future::ready(Ok(Page { next: from, ..Page::default() })).boxed(),
             found => self.off_thread(found, move |partition| partition.read(from, max_bytes, max_records)),
         }
+    }
+
+    fn skip(&self, partition: u32, from: u64, wanted: &Wanted) -> u64 {
+        if wanted.conditions().is_empty() {
+            return from;
+        }
+        self.partition(partition).map_or(from, |partition| partition.skip_to(from, wanted))
     }
 
     fn bounds(&self, partition: u32) -> Bounds {
@@ -67,8 +75,12 @@ impl SegmentTopic {
         work: impl FnOnce(&Partition) -> Result<T, LogError> + Send + 'static,
     ) -> BoxFuture<'static, Result<T, LogError>> {
         let reads = self.shared.reads.clone();
+        let here = self.shared.config.flushers == 0;
         async move {
             let partition = partition?;
+            if here {
+                return work(&partition);
+            }
             let permit = reads.acquire_owned().await.map_err(|_| LogError::Closed)?;
             let work = move || {
                 let _permit = permit;
@@ -91,30 +103,46 @@ impl SegmentTopic {
         }
     }
 
-    /// Deletes what age and bytes allow, whole closed segments only, the oldest of all partitions first.
-    pub(super) fn retain(&self, now: Time) {
+    /// What age and bytes allow to delete: whole closed segments only, the oldest of all partitions first.
+    pub(super) fn expired(&self, now: Time) -> Vec<Expired> {
         let settings = self.settings();
         let partitions = self.partitions.read().clone();
         if settings.retention_age.is_some() {
             partitions.iter().for_each(|partition| partition.roll_old());
         }
         let mut held: u64 = partitions.iter().map(|partition| partition.held()).sum();
+        let mut closed: Vec<_> = partitions.iter().map(|partition| (partition.number, partition.closed())).collect();
+        let mut expired = Vec::new();
         loop {
-            let oldest = partitions.iter().filter_map(|partition| Some((partition.oldest()?, partition))).min_by_key(|(oldest, _)| *oldest);
-            let Some((last, partition)) = oldest else { break };
-            let aged = settings.retention_age.is_some_and(|age| last.after(age.std()) <= now);
+            let oldest = closed.iter_mut().filter(|(_, closed)| !closed.is_empty()).min_by_key(|(_, closed)| closed[0].last());
+            let Some((partition, segments)) = oldest else { break };
+            let aged = settings.retention_age.is_some_and(|age| segments[0].last().after(age.std()) <= now);
             let over = settings.retention_bytes.is_some_and(|bytes| held > bytes.bytes());
-            if !aged && !over {
-                break;
-            }
-            match partition.drop_first() {
-                Ok(bytes) => held = held.saturating_sub(bytes),
-                Err(error) => {
-                    tracing::warn!(topic = %self.info.name, partition = partition.number, %error, "a segment could not be deleted");
-                    break;
-                }
-            }
+            let Some(segment) = segments.pop_front().filter(|_| aged || over) else { break };
+            held = held.saturating_sub(segment.len());
+            expired.push(Expired {
+                topic: self.info.name.clone(),
+                incarnation: self.info.incarnation,
+                partition: *partition,
+                offsets: segment.base..segment.end(),
+                bytes: segment.len(),
+                last: segment.last(),
+            });
         }
+        expired
+    }
+
+    /// Deletes a segment if it is still the oldest of its partition, and closed.
+    pub(super) fn delete(&self, expired: &Expired) -> bool {
+        let Ok(partition) = self.partition(expired.partition) else { return false };
+        if partition.closed().front().is_none_or(|first| first.base != expired.offsets.start) {
+            return false;
+        }
+        if let Err(error) = partition.drop_first() {
+            tracing::warn!(topic = %self.info.name, partition = partition.number, %error, "a segment could not be deleted");
+            return false;
+        }
+        true
     }
 }
 
@@ -135,10 +163,10 @@ impl Partition {
         self.segments.read().iter().map(|segment| segment.len()).sum()
     }
 
-    /// When the last record of the oldest closed segment was accepted.
-    fn oldest(&self) -> Option<Time> {
+    /// All segments but the one that is written to.
+    fn closed(&self) -> VecDeque<Arc<Segment>> {
         let segments = self.segments.read();
-        segments.first().filter(|_| segments.len() > 1).map(|segment| segment.last())
+        segments.iter().take(segments.len().saturating_sub(1)).cloned().collect()
     }
 
     fn drop_first(&self) -> std::io::Result<u64> {

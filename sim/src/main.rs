@@ -1,0 +1,27 @@
+//! Runs seeds: `posthorn-sim COUNT [FIRST]`, or one of them with everything that happens: `posthorn-sim show SEED`.
+
+use std::process::ExitCode;
+
+use posthorn_sim::run::run;
+use posthorn_sim::sweep::sweep;
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let number = |at: usize| words.get(at).and_then(|word| word.parse::<u64>().ok());
+    match (words.first().map(String::as_str), number(0), number(1)) {
+        (Some("show"), _, Some(seed)) => {
+            let report = run(seed, true);
+            println!("seed {seed}: {:?}", report.violation.map(|(violation, _)| violation));
+            ExitCode::SUCCESS
+        }
+        (_, Some(count), first) => {
+            let outcome = sweep(first.unwrap_or(0)..first.unwrap_or(0) + count);
+            println!("{outcome}");
+            if outcome.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        _ => {
+            eprintln!("posthorn-sim COUNT [FIRST], or posthorn-sim show SEED");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! One life of the process: the real log, pipeline, shards, writer and readers, wired as `app` wires them, all on this thread.
+
+use std::cell::RefCell;
+use std::path::Path;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::{Arc, LazyLock, OnceLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use posthorn_dataplane::delivery::{Handle, Setup, Writer, WriterHandle};
+use posthorn_dataplane::egress::{Resolver, client_config};
+use posthorn_dataplane::ingest::{DeadLetterSink, Dedup, Parts, Pipeline, rebuild};
+use posthorn_dataplane::operations::{Note, Reporter};
+use posthorn_dataplane::read::{Reader, TailNotify};
+use posthorn_dataplane::route::{Builder, Live, Table};
+use posthorn_dataplane::telemetry::IngestMetrics;
+use posthorn_domain::guard::Guard;
+use posthorn_domain::ids::SubscriptionId;
+use posthorn_domain::names::TopicName;
+use posthorn_domain::record::Stored;
+use posthorn_domain::snapshot::Delta;
+use posthorn_storage::attempts::{self, AttemptLog};
+use posthorn_storage::log::segments::{Config, SegmentLog};
+use posthorn_storage::log::{Log, TailSink};
+use posthorn_storage::state::memory::Memory;
+use posthorn_storage::state::{Batch, DeadLetter, State};
+use rustls::ClientConfig;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::network::Network;
+use crate::random::Random;
+use crate::slowlog::SlowLog;
+use crate::world::{World, sleep};
+
+/// The process.
+pub(crate) struct Node {
+    /// The way to the shards.
+    pub(crate) handle: Handle,
+    /// The log, as the node's parts have it.
+    pub(crate) log: Arc<SlowLog>,
+    /// Takes events in.
+    pub(crate) pipeline: Arc<Pipeline>,
+    /// Reads topics.
+    pub(crate) reader: Reader,
+    /// The newest table.
+    pub(crate) live: Live,
+    /// Subscriptions that are to be disabled.
+    pub(crate) gone: RefCell<mpsc::Receiver<(SubscriptionId, &'static str)>>,
+    /// How long writing waits, in milliseconds at most.
+    pub(crate) pace: Rc<RefCell<u64>>,
+    segments: Arc<SegmentLog>,
+    world: Arc<World>,
+    builder: RefCell<Builder>,
+    dedup: Arc<Dedup>,
+    shards: RefCell<Vec<JoinHandle<()>>>,
+    state: Arc<dyn State>,
+    _tail: Arc<Tail>,
+    shutdown: CancellationToken,
+    _notes: mpsc::Receiver<Note>,
+}
+
+/// From the log's tail to the oracle, the shards and the readers.
+struct Tail {
+    world: Arc<World>,
+    notify: Arc<TailNotify>,
+    delivery: OnceLock<Handle>,
+}
+
+impl TailSink for Tail {
+    fn durable(&self, topic: &TopicName, partition: u32, records: Vec<Arc<Stored>>) {
+        if let Some(number) = number_of(topic) {
+            self.world.note(format_args!(
+                "{topic}/{partition} has {} more, to {:?}",
+                records.len(),
+                records.last().map(|last| last.offset)
+            ));
+            let now = self.world.now();
+            let mut oracle = self.world.oracle.lock();
+            oracle.durable((number, partition), &records, now);
+            oracle.hold(&records);
+        }
+        if let Some(delivery) = self.delivery.get() {
+            delivery.durable(topic, partition, &records);
+        }
+        self.notify.grown(topic);
+    }
+}
+
+/// The number in the name of a topic of the plan.
+pub(crate) fn number_of(topic: &str) -> Option<usize> {
+    topic.strip_prefix("topic-")?.parse().ok()
+}
+
+struct Letters(WriterHandle);
+
+impl DeadLetterSink for Letters {
+    fn put(&self, letter: DeadLetter) -> BoxFuture<'static, Result<(), String>> {
+        let writer = self.0.clone();
+        Box::pin(async move {
+            let mut batch = Batch::new();
+            batch.put_dead_letter(letter);
+            writer.commit(batch, true).await.map_err(|error| error.to_string())
+        })
+    }
+}
+
+static TLS: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| client_config(&[], None).expect("the machine has root certificates"));
+
+impl Node {
+    /// Starts on what the disk and the state store have, without a snapshot yet. Within a `LocalSet`.
+    pub(crate) fn start(
+        world: &Arc<World>,
+        network: &Rc<Network>,
+        state: &Arc<Memory>,
+        history: &Path,
+        random: &mut Random,
+    ) -> Result<Self, String> {
+        let (clock, plan) = (world.clock(), &world.plan);
+        let tail = Arc::new(Tail { world: Arc::clone(world), notify: TailNotify::new(), delivery: OnceLock::new() });
+        let settings = Config {
+            segment_bytes: plan.segment_bytes,
+            index_interval: 512,
+            max_pending_bytes: plan.pending_bytes,
+            flushers: 0,
+            max_open_files: 4,
+            clock: clock.clone(),
+            ..Config::default()
+        };
+        let disk = Arc::new(world.disk.attach());
+        let (segments, recovery) =
+            SegmentLog::open_on(disk, Path::new("/log"), settings, Arc::clone(&tail) as _).map_err(|error| error.to_string())?;
+        world.note(format_args!("the log starts with {} cuts and {} damages", recovery.cuts.len(), recovery.damage.len()));
+        let segments = Arc::new(segments);
+        let appended = Arc::new(Notify::new());
+        let log = Arc::new(SlowLog::new(Arc::clone(&segments), Arc::clone(world), Arc::clone(&appended), random.fork()));
+        let pace = Rc::new(RefCell::new(0));
+        supervise(world, pump(Arc::clone(world), Arc::clone(&segments), appended, Rc::clone(&pace), random.fork()));
+        tokio::task::spawn_local(posthorn_storage::log::relay());
+
+        let state: Arc<dyn State> = Arc::clone(state) as _;
+        let settings = attempts::Config { clock: clock.clone(), ..attempts::Config::default() };
+        let attempts = Arc::new(AttemptLog::open(history.to_path_buf(), settings).map_err(|error| error.to_string())?);
+        let letters_age = plan.delivery.dead_letter_max_age;
+        let (serving, write) = Writer::simulate(Arc::clone(&state), Arc::clone(&attempts), clock.clone(), letters_age);
+        supervise(world, Stalling::new(serving, random.fork(), 5, 300));
+        let (gone_reports, gone) = mpsc::channel(64);
+        let (operations, notes) = Reporter::new();
+        let setup = Setup {
+            config: plan.delivery.clone(),
+            shards: plan.shards,
+            clock: clock.clone(),
+            state: Arc::clone(&state),
+            writer: write.clone(),
+            attempts,
+            resolver: Resolver::given(|_| Vec::new()),
+            guard: Arc::new(Guard::new(Vec::new(), None)),
+            tls: Arc::clone(&TLS),
+            blocking: tokio::runtime::Handle::current(),
+            gone: gone_reports,
+            operations,
+        };
+        let (services, handle) = setup.build().map_err(|error| error.to_string())?;
+        let started = tail.delivery.set(handle.clone()).is_ok();
+        debug_assert!(started, "the tail is new");
+        let shards = services.into_iter().map(|service| {
+            let network = Rc::clone(network);
+            supervise(world, Stalling::new(service.simulate(network), random.fork(), 2, 150))
+        });
+        let shards = shards.collect();
+
+        let live = Live::new(Arc::default());
+        let metrics = IngestMetrics::default();
+        let config = crate::plan::ingest();
+        let dedup = Dedup::new(config.dedup_max_entries, metrics.clone());
+        let letters = Arc::new(Letters(write));
+        let parts = Parts { live: live.clone(), dedup: Arc::clone(&dedup), letters, clock, config, metrics };
+        let shutdown = CancellationToken::new();
+        Ok(Self {
+            handle,
+            pipeline: Arc::new(Pipeline::new(parts)),
+            reader: Reader::new(live.clone(), Arc::clone(&tail.notify), shutdown.clone()),
+            builder: RefCell::new(Builder::new(Arc::clone(&log) as Arc<dyn Log>)),
+            gone: RefCell::new(gone),
+            world: Arc::clone(world),
+            _notes: notes,
+            live,
+            log,
+            pace,
+            segments,
+            dedup,
+            shards: RefCell::new(shards),
+            state,
+            _tail: tail,
+            shutdown,
+        })
+    }
+
+    /// Puts a change of the snapshot in force, as `app` does.
+    pub(crate) async fn apply(&self, delta: &Delta) {
+        let base: Arc<Table> = self.live.snapshot();
+        let applied = self.builder.borrow_mut().apply(&base, delta);
+        if !applied.nacks.is_empty() && !self.world.disk.is_dead() {
+            self.world.oracle.lock().broken("I8", format!("{:?}", applied.nacks));
+        }
+        let table = Arc::new(applied.table);
+        if table.changes.topics {
+            for route in table.topics.values() {
+                if let Err(error) = rebuild(&self.dedup, route, self.world.now()).await {
+                    self.world.oracle.lock().broken("I3", format!("duplicates cannot be known again: {error}"));
+                }
+            }
+        }
+        self.handle.apply(&table).await;
+        self.live.publish(table);
+    }
+
+    /// Ends in order, as `app` does. False when that took too long.
+    pub(crate) async fn stop(&self) -> bool {
+        self.pipeline.drain();
+        self.shutdown.cancel();
+        let in_order = tokio::time::timeout(Duration::from_secs(30), self.handle.drain()).await.is_ok();
+        let shards = self.shards.take();
+        if in_order {
+            for shard in shards {
+                shard.await.ok();
+            }
+        }
+        // As the last owner of the log does when it lets go; and the last thing that the writer does.
+        while self.segments.step() {}
+        in_order && self.state.commit(Batch::new(), true).is_ok()
+    }
+}
+
+/// Does what the flushers' threads do, at the disk's pace.
+async fn pump(world: Arc<World>, log: Arc<SegmentLog>, appended: Arc<Notify>, pace: Rc<RefCell<u64>>, mut random: Random) {
+    loop {
+        appended.notified().await;
+        loop {
+            let most = *pace.borrow();
+            sleep(if random.percent(60) { 0 } else { random.within(0, 5 + most) }).await;
+            if !log.step() {
+                break;
+            }
+            if world.disk.is_dead() {
+                world.crashed.notify_one();
+            }
+        }
+    }
+}
+
+/// Runs a task whose panic is a fault of the process.
+fn supervise(world: &Arc<World>, task: impl Future<Output = ()> + 'static) -> JoinHandle<()> {
+    let world = Arc::clone(world);
+    let running = tokio::task::spawn_local(task);
+    tokio::task::spawn_local(async move {
+        if let Err(error) = running.await
+            && error.is_panic()
+        {
+            world.oracle.lock().broken("panic", error.to_string());
+        }
+    })
+}
+
+/// A task that is now and then not run for a while, as a busy machine does.
+struct Stalling<F> {
+    task: Pin<Box<F>>,
+    stall: Option<Pin<Box<tokio::time::Sleep>>>,
+    random: Random,
+    percent: u64,
+    most: u64,
+}
+
+impl<F> Stalling<F> {
+    fn new(task: F, random: Random, percent: u64, most: u64) -> Self {
+        Self { task: Box::pin(task), stall: None, random, percent, most }
+    }
+}
+
+impl<F: Future<Output = ()>> Future for Stalling<F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let (percent, most) = (self.percent, self.most);
+        if self.stall.is_none() && self.random.percent(percent) {
+            let millis = self.random.within(1, most);
+            self.stall = Some(Box::pin(tokio::time::sleep(Duration::from_millis(millis))));
+        }
+        if let Some(stall) = &mut self.stall {
+            if stall.as_mut().poll(context).is_pending() {
+                return Poll::Pending;
+            }
+            self.stall = None;
+        }
+        self.task.as_mut().poll(context)
+    }
+}

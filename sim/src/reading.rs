@@ -1,0 +1,112 @@
+//! Readers with cursors. Within the life of a process, and over one that was killed, each gets every event once, in the log's order.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use posthorn_dataplane::read::{Item, Query, Slice};
+
+use crate::node::Node;
+use crate::oracle::event_of;
+use crate::random::Random;
+use crate::world::{World, sleep};
+
+/// What a reader remembers over the lives of the process.
+pub(crate) struct Reading {
+    topic: usize,
+    random: Random,
+    cursor: String,
+    /// The next offset that it is to get, by partition.
+    pub(crate) expected: BTreeMap<u32, u64>,
+}
+
+impl Reading {
+    /// Of a reader that has read nothing.
+    pub(crate) fn new(topic: usize, random: Random) -> Self {
+        Self { topic, random, cursor: "earliest".into(), expected: BTreeMap::new() }
+    }
+
+    /// The topic's number.
+    pub(crate) fn topic(&self) -> usize {
+        self.topic
+    }
+
+    /// A partition was found to end here, perhaps earlier than where it stood.
+    pub(crate) fn clamp(&mut self, partition: u32, end: u64) {
+        self.expected.entry(partition).and_modify(|next| *next = (*next).min(end));
+    }
+
+    fn take(&mut self, world: &World, slice: &Slice) {
+        let topic = self.topic;
+        for entry in &slice.entries {
+            let mut oracle = world.oracle.lock();
+            match &entry.item {
+                Item::Event(stored) => {
+                    let offset = stored.offset;
+                    let Some((partition, event)) =
+                        event_of(&stored.record).and_then(|event| Some((oracle.events[event].kept?.place.1, event)))
+                    else {
+                        oracle.broken("I1", format!("a reader of topic {topic} got at {offset} what is not in the log"));
+                        continue;
+                    };
+                    let known = oracle.log.get(&(topic, partition)).and_then(|log| log.get(&offset)).copied();
+                    let expected = self.expected.entry(partition).or_insert(0);
+                    if *expected != offset || known != Some(event) {
+                        let text = format!(
+                            "a reader of topic {topic} got event {event} at {partition}/{offset}; next was {expected}, and there is {known:?}"
+                        );
+                        oracle.broken("I1", text);
+                    }
+                    *expected = offset + 1;
+                }
+                Item::Gap { partition, gap } => {
+                    let expected = self.expected.entry(*partition).or_insert(0);
+                    let lost = (gap.from..gap.to).any(|offset| oracle.is_sound((topic, *partition), offset));
+                    if *expected != gap.from || lost {
+                        oracle.broken("I1", format!("a reader of topic {topic} got the gap {partition}: {gap:?}"));
+                    }
+                    self.expected.insert(*partition, gap.to);
+                }
+            }
+        }
+    }
+}
+
+/// Reads for as long as the process lives.
+pub(crate) async fn read(world: Arc<World>, node: Rc<Node>, reading: Rc<RefCell<Reading>>) {
+    let topic = format!("topic-{}", reading.borrow().topic);
+    let cursor = reading.borrow().cursor.clone();
+    let query = Query { cursor: Some(cursor), ..Query::default() };
+    let mut session = match node.reader.open(&topic, &query).await {
+        Ok(session) => session,
+        Err(problem) => return world.oracle.lock().broken("I1", format!("a reader of {topic} cannot go on: {}", problem.detail())),
+    };
+    loop {
+        let (limit, wait, pause) = {
+            let random = &mut reading.borrow_mut().random;
+            (random.index(20) + 1, random.within(0, 5_000), random.within(1, 800))
+        };
+        let next = session.next(limit, Duration::from_millis(wait)).await;
+        if world.disk.is_dead() {
+            // The process has ended, and nobody hears what it still says.
+            return;
+        }
+        match next {
+            Ok(slice) => {
+                let mut me = reading.borrow_mut();
+                me.take(&world, &slice);
+                me.cursor = slice.cursor.to_string();
+                if !slice.entries.is_empty() {
+                    world.note(format_args!("a reader of {topic} gets {}", slice.entries.len()));
+                }
+            }
+            Err(problem) => world.oracle.lock().broken("I1", format!("a reader of {topic} hears {}", problem.detail())),
+        }
+        if session.is_over() {
+            return;
+        }
+        sleep(pause).await;
+    }
+}

@@ -1,0 +1,20 @@
+//! Seeds that must hold, and that a run can be repeated exactly.
+
+use posthorn_sim::run::run;
+use posthorn_sim::sweep::sweep;
+
+#[test]
+fn no_seed_breaks_a_promise() {
+    let outcome = sweep(0..200);
+    println!("{outcome}");
+    assert!(outcome.failures.is_empty(), "{outcome}");
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    for seed in [1, 2, 3, 5, 8, 13] {
+        let (first, second) = (run(seed, false), run(seed, false));
+        assert!(first.lines > 20, "seed {seed} does something");
+        assert_eq!(first, second, "seed {seed}");
+    }
+}
