@@ -204,7 +204,12 @@ async fn retry_after_holds_all_that_goes_to_the_endpoint_and_nothing_else() -> R
     receiver.wait_for_unique("/busy", 5, SOON).await?;
     let after = shows(&posthorn, &busy, "the others are delivered", |state| state["in_flight"] == 0 && state["lag"] == 0).await?;
     ensure!(after["held_until"].is_null() && after["waiting"] == 1 && receiver.tally("/busy").total == 5, "{after}");
-    Ok(())
+    ensure!(
+        metric(&posthorn, "posthorn_deliveries_waiting").await? == 1.0 && metric(&posthorn, "posthorn_attempts_in_flight").await? == 0.0
+    );
+    posthorn.control().delete(&format!("/v1/subscriptions/{busy}")).await?.expect(204)?;
+    let none = || async { (metric(&posthorn, "posthorn_deliveries_waiting").await.ok()? == 0.0).then_some(()) };
+    eventually("nothing of it waits", SOON, none).await
 }
 
 #[tokio::test]

@@ -174,6 +174,15 @@ pub(super) fn show(context: &Context, subscriber: &mut Subscriber) {
     }
 }
 
+/// Shows how many deliveries wait in the metrics, once it is another number.
+pub(super) fn show_waiting(context: &Context, subscriber: &mut Subscriber) {
+    let now = subscriber.retries.len();
+    let before = std::mem::replace(&mut subscriber.shown_waiting, now);
+    if before != now {
+        context.metrics.waiting.increment(now as f64 - before as f64);
+    }
+}
+
 /// The subscription is no longer here.
 pub(super) fn hide(context: &Context, subscriber: &Subscriber) {
     count(context, subscriber.shown, -1.0);

@@ -309,6 +309,9 @@ impl Shard {
         }
         self.read_on(id);
         self.refill_retries(id);
+        if let Some(subscriber) = self.subscribers.get_mut(&id) {
+            health::show_waiting(&self.context, subscriber);
+        }
     }
 
     fn launch(&mut self, id: SubscriptionId, items: super::subscriber::Items, now: Time) {

@@ -76,6 +76,8 @@ pub(super) struct Subscriber {
     pub(super) kept: (Option<Time>, bool),
     /// The state of the breaker that the metrics show.
     pub(super) shown: Option<&'static str>,
+    /// How many retries they show.
+    pub(super) shown_waiting: usize,
     pub(super) last_error: Option<String>,
     /// The earliest wake-up that was asked for.
     pub(super) wake: Option<Time>,
@@ -125,6 +127,7 @@ impl Subscriber {
             told_down: false,
             kept: (None, false),
             shown: None,
+            shown_waiting: 0,
             last_error: None,
             wake: None,
         }

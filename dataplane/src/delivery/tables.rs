@@ -321,7 +321,7 @@ impl Shard {
 
     fn remove_subscriber(&mut self, id: SubscriptionId) {
         let Some(mut subscriber) = self.subscribers.remove(&id) else { return };
-        self.context.metrics.in_flight.decrement(f64::from(subscriber.in_flight));
+        self.context.metrics.waiting.decrement(subscriber.shown_waiting as f64);
         subscriber.lanes.values_mut().for_each(|lane| lane.clear(&mut self.budget));
         self.dirty_lanes.retain(|(owner, _)| *owner != id);
         self.dirty_replays.retain(|(owner, _)| *owner != id);
