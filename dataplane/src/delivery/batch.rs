@@ -188,7 +188,8 @@ impl Subscriber {
     /// A batch out of all lanes in turn; of a replay apart from the rest, and after it.
     fn gather(&mut self, now: Time, names: &Names, fill: Fill) -> Picked {
         let mut wake: Option<Time> = None;
-        for replay in [None, self.next_replay(now)] {
+        let replay = self.next_replay(now);
+        for replay in std::iter::once(None).chain(replay.map(Some)) {
             let waiting = self.waiting(replay, fill);
             if waiting.events == 0 {
                 continue;

@@ -15,7 +15,8 @@ use posthorn_domain::names::TopicName;
 use posthorn_domain::time::Time;
 
 use self::open::{Slot, has_room, is_full};
-use super::{Batch, DeadLetter, DeadLetterFilter, Loaded, Op, Page, Readers, Retry, RetrySource, State, StateError, keys, values};
+use super::tables::{Removes, Table, rows_of};
+use super::{Batch, DeadLetter, DeadLetterFilter, Loaded, Page, Readers, Retry, RetrySource, State, StateError, keys, values};
 
 const FORMAT: u64 = 1;
 /// Rows in one batch of a removal: a bound on memory and on how long other writers wait.
@@ -37,14 +38,6 @@ struct Stop {
 
 /// One row to write (`Some`) or delete, by keyspace and key. fjall gives all rows of a batch one sequence number, so a key may stand in it once only.
 type Rows = BTreeMap<(Table, Vec<u8>), Option<Vec<u8>>>;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Table {
-    Positions,
-    Retries,
-    Letters,
-    Readers,
-}
 
 impl Embedded {
     /// Opens the store in `folder`, or makes it.
@@ -103,7 +96,29 @@ impl Embedded {
         Err(StateError::Stopped(stop.why.clone()))
     }
 
-    /// Deletes the rows that start with `prefix` and that `picks` wants, in bounded batches.
+    /// The row, or a report that it cannot be read.
+    fn readable<T>(&self, row: Option<T>, what: &'static str, key: &[u8]) -> Option<T> {
+        if row.is_none() {
+            self.unreadable.fetch_add(1, Ordering::Relaxed);
+            metrics::counter!("posthorn_state_unreadable_rows_total", "kind" => what).increment(1);
+            tracing::error!(kind = what, ?key, "a row of the state store cannot be read and is left out");
+        }
+        row
+    }
+
+    fn rows_of(&self, batch: Batch) -> Result<Rows, StateError> {
+        let mut rows = Rows::new();
+        let owner = |id| Ok(self.letter_by_id(id)?.and_then(|letter| letter.subscription));
+        for op in batch.into_ops() {
+            let (row, index) = rows_of(op, owner)?;
+            rows.extend(index.into_iter().chain([row]));
+        }
+        Ok(rows)
+    }
+}
+
+impl Removes for Embedded {
+    /// In bounded batches.
     fn remove_where(&self, table: Table, prefix: &[u8], picks: impl Fn(&[u8], &[u8]) -> bool) -> Result<u64, StateError> {
         let (mut removed, mut rows) = (0, Rows::new());
         let open = self.slot.get()?;
@@ -119,58 +134,6 @@ impl Embedded {
         }
         self.write(rows, true)?;
         Ok(removed)
-    }
-
-    /// The row, or a report that it cannot be read.
-    fn readable<T>(&self, row: Option<T>, what: &'static str, key: &[u8]) -> Option<T> {
-        if row.is_none() {
-            self.unreadable.fetch_add(1, Ordering::Relaxed);
-            metrics::counter!("posthorn_state_unreadable_rows_total", "kind" => what).increment(1);
-            tracing::error!(kind = what, ?key, "a row of the state store cannot be read and is left out");
-        }
-        row
-    }
-
-    fn rows_of(&self, batch: Batch) -> Result<Rows, StateError> {
-        use Table::{Letters, Positions, Readers, Retries};
-        let mut rows = Rows::new();
-        for op in batch.into_ops() {
-            let (table, key, value) = match op {
-                Op::PutBase(base) => (Positions, keys::base(&base), Some(values::integers(&[base.offset]))),
-                Op::DeleteBase(base) => (Positions, keys::base(&base), None),
-                Op::PutLane(lane) => (Positions, keys::lane(&lane), Some(values::lane(&lane))),
-                Op::DeleteLane(lane) => (Positions, keys::lane(&lane), None),
-                Op::PutStart(start) => (Positions, keys::start(&start), Some(values::integers(&start.offsets))),
-                Op::DeleteStart(start) => (Positions, keys::start(&start), None),
-                Op::PutReplay(replay) => (Positions, keys::replay(&replay), Some(values::replay(&replay))),
-                Op::DeleteReplay(replay) => (Positions, keys::replay(&replay), None),
-                Op::PutGone(id) => (Positions, keys::of_subscription(keys::GONE, id), Some(Vec::new())),
-                Op::PutClean => (Positions, keys::CLEAN.to_vec(), Some(Vec::new())),
-                Op::DeleteClean => (Positions, keys::CLEAN.to_vec(), None),
-                Op::PutRetry(retry) => (Retries, keys::retry(&retry.id()), Some(values::retry(&retry))),
-                Op::DeleteRetry(id) => (Retries, keys::retry(&id), None),
-                Op::PutDeadLetter(letter) => {
-                    if let Some(subscription) = letter.subscription {
-                        rows.insert((Letters, keys::letter_of(subscription, letter.id)), Some(Vec::new()));
-                    }
-                    (Letters, keys::letter(letter.id), Some(values::letter(&letter)))
-                }
-                Op::DeleteDeadLetter(id) => {
-                    if let Some(subscription) = self.letter_by_id(id)?.and_then(|letter| letter.subscription) {
-                        rows.insert((Letters, keys::letter_of(subscription, id)), None);
-                    }
-                    (Letters, keys::letter(id), None)
-                }
-                Op::PutReader(reader) => (Readers, keys::reader(&reader.name), Some(values::text(&reader.document))),
-                Op::DeleteReader(name) => (Readers, keys::reader(&name), None),
-                Op::PutCursor(cursor) => (Readers, keys::cursor(&cursor), Some(values::integers(&[cursor.next]))),
-                Op::DeleteCursor(cursor) => (Readers, keys::cursor(&cursor), None),
-                Op::PutHealth(health) => (Positions, keys::health(health.subscription), Some(values::health(&health))),
-                Op::DeleteHealth(subscription) => (Positions, keys::health(subscription), None),
-            };
-            rows.insert((table, key), value);
-        }
-        Ok(rows)
     }
 }
 
@@ -245,6 +208,18 @@ impl State for Embedded {
         Ok(least)
     }
 
+    fn remove_subscription(&self, subscription: SubscriptionId) -> Result<u64, StateError> {
+        self.remove_rows_of_subscription(subscription)
+    }
+
+    fn remove_replay(&self, subscription: SubscriptionId, replay: ReplayId) -> Result<u64, StateError> {
+        self.remove_rows_of_replay(subscription, replay)
+    }
+
+    fn remove_topic(&self, topic: &TopicName) -> Result<u64, StateError> {
+        self.remove_rows_of_topic(topic)
+    }
+
     fn first_due_per_subscription(&self) -> Result<Vec<(SubscriptionId, Time)>, StateError> {
         let (mut found, mut from, open) = (Vec::new(), Some(Vec::new()), self.slot.get()?);
         while let Some(start) = from {
@@ -258,38 +233,6 @@ impl State for Embedded {
             from = keys::behind(id.subscription.as_bytes());
         }
         Ok(found)
-    }
-
-    fn remove_subscription(&self, subscription: SubscriptionId) -> Result<u64, StateError> {
-        let lanes = self.remove_where(Table::Positions, &keys::of_subscription(keys::LANE, subscription), |_, _| true)?;
-        let starts = self.remove_where(Table::Positions, &keys::of_subscription(keys::START, subscription), |_, _| true)?;
-        let health = self.remove_where(Table::Positions, &keys::health(subscription), |_, _| true)?;
-        let replays = self.remove_where(Table::Positions, &keys::of_subscription(keys::REPLAY, subscription), |_, _| true)?;
-        let retries = self.remove_where(Table::Retries, subscription.as_bytes(), |_, _| true)?;
-        self.remove_where(Table::Positions, &keys::of_subscription(keys::GONE, subscription), |_, _| true)?;
-        Ok(lanes + starts + health + replays + retries)
-    }
-
-    fn remove_replay(&self, subscription: SubscriptionId, replay: ReplayId) -> Result<u64, StateError> {
-        self.remove_where(Table::Retries, subscription.as_bytes(), |key, value| {
-            let retry = keys::read_retry(key).and_then(|id| values::read_retry(value, id));
-            retry.is_some_and(|retry| retry.replay == Some(replay))
-        })
-    }
-
-    fn remove_topic(&self, topic: &TopicName) -> Result<u64, StateError> {
-        let bases = self.remove_where(Table::Positions, &keys::bases_of(topic), |_, _| true)?;
-        let of_topic = |key: &[u8]| keys::read_lane(key).is_some_and(|lane| lane.topic == *topic);
-        let lanes = self.remove_where(Table::Positions, &[keys::LANE], |key, _| of_topic(key))?;
-        let of_topic = |key: &[u8]| keys::read_start(key, Vec::new()).is_some_and(|start| start.topic == *topic);
-        let starts = self.remove_where(Table::Positions, &[keys::START], |key, _| of_topic(key))?;
-        let retries = self.remove_where(Table::Retries, &[], |key, value| {
-            let retry = keys::read_retry(key).and_then(|id| values::read_retry(value, id));
-            retry.is_some_and(|retry| matches!(&retry.source, RetrySource::Log { topic: of, .. } if of == topic))
-        })?;
-        let of_topic = |key: &[u8]| keys::read_cursor(key, 0).is_some_and(|cursor| cursor.topic == *topic);
-        let cursors = self.remove_where(Table::Readers, &[keys::CURSOR], |key, _| of_topic(key))?;
-        Ok(bases + lanes + starts + retries + cursors)
     }
 
     fn readers(&self) -> Result<Readers, StateError> {

@@ -10,26 +10,19 @@ use posthorn_domain::ids::{DeadLetterId, ReplayId, SubscriptionId};
 use posthorn_domain::names::TopicName;
 use posthorn_domain::time::Time;
 
+use super::tables::{Removes, Row, Table, rows_of};
 use super::{
-    Batch, DeadLetter, DeadLetterFilter, Loaded, Op, PAGE_BYTES, PAGE_SCAN, Page, ReaderRow, Readers, Retry, RetrySource, State,
-    StateError, keys, values,
+    Batch, DeadLetter, DeadLetterFilter, Loaded, PAGE_BYTES, PAGE_SCAN, Page, ReaderRow, Readers, Retry, RetrySource, State, StateError,
+    keys, values,
 };
 
 /// The store.
 #[derive(Default)]
 pub struct Memory(Mutex<Inner>);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Table {
-    Positions,
-    Retries,
-    Letters,
-    Readers,
-}
-
 type Key = (Table, Vec<u8>);
 type Rows = BTreeMap<Key, Vec<u8>>;
-type Change = Vec<(Key, Option<Vec<u8>>)>;
+type Change = Vec<Row>;
 
 #[derive(Default)]
 struct Inner {
@@ -93,56 +86,18 @@ impl Memory {
         rows.map(|((_, key), value)| (key.clone(), value.clone())).collect()
     }
 
-    fn remove_where(&self, table: Table, prefix: &[u8], picks: impl Fn(&[u8], &[u8]) -> bool) -> Result<u64, StateError> {
-        let picked: Change =
-            self.scan(table, prefix).into_iter().filter(|(key, value)| picks(key, value)).map(|(key, _)| ((table, key), None)).collect();
-        let count = picked.len() as u64;
-        self.write(picked, true)?;
-        Ok(count)
-    }
-
     fn letter(&self, id: DeadLetterId) -> Option<DeadLetter> {
         values::read_letter(&Bytes::from(self.get(Table::Letters, &keys::letter(id))?), id)
     }
 
-    fn change_of(&self, batch: Batch) -> Change {
-        use Table::{Letters, Positions, Readers, Retries};
+    fn change_of(&self, batch: Batch) -> Result<Change, StateError> {
         let mut change = Change::new();
+        let owner = |id| Ok(self.letter(id).and_then(|letter| letter.subscription));
         for op in batch.into_ops() {
-            let (table, key, value) = match op {
-                Op::PutBase(base) => (Positions, keys::base(&base), Some(values::integers(&[base.offset]))),
-                Op::DeleteBase(base) => (Positions, keys::base(&base), None),
-                Op::PutLane(lane) => (Positions, keys::lane(&lane), Some(values::lane(&lane))),
-                Op::DeleteLane(lane) => (Positions, keys::lane(&lane), None),
-                Op::PutStart(start) => (Positions, keys::start(&start), Some(values::integers(&start.offsets))),
-                Op::DeleteStart(start) => (Positions, keys::start(&start), None),
-                Op::PutReplay(replay) => (Positions, keys::replay(&replay), Some(values::replay(&replay))),
-                Op::DeleteReplay(replay) => (Positions, keys::replay(&replay), None),
-                Op::PutGone(id) => (Positions, keys::of_subscription(keys::GONE, id), Some(Vec::new())),
-                Op::PutClean => (Positions, keys::CLEAN.to_vec(), Some(Vec::new())),
-                Op::DeleteClean => (Positions, keys::CLEAN.to_vec(), None),
-                Op::PutHealth(health) => (Positions, keys::health(health.subscription), Some(values::health(&health))),
-                Op::DeleteHealth(subscription) => (Positions, keys::health(subscription), None),
-                Op::PutRetry(retry) => (Retries, keys::retry(&retry.id()), Some(values::retry(&retry))),
-                Op::DeleteRetry(id) => (Retries, keys::retry(&id), None),
-                Op::PutDeadLetter(letter) => {
-                    let index = letter.subscription.map(|subscription| keys::letter_of(subscription, letter.id));
-                    change.extend(index.map(|key| ((Letters, key), Some(Vec::new()))));
-                    (Letters, keys::letter(letter.id), Some(values::letter(&letter)))
-                }
-                Op::DeleteDeadLetter(id) => {
-                    let subscription = self.letter(id).and_then(|letter| letter.subscription);
-                    change.extend(subscription.map(|subscription| ((Letters, keys::letter_of(subscription, id)), None)));
-                    (Letters, keys::letter(id), None)
-                }
-                Op::PutReader(reader) => (Readers, keys::reader(&reader.name), Some(values::text(&reader.document))),
-                Op::DeleteReader(name) => (Readers, keys::reader(&name), None),
-                Op::PutCursor(cursor) => (Readers, keys::cursor(&cursor), Some(values::integers(&[cursor.next]))),
-                Op::DeleteCursor(cursor) => (Readers, keys::cursor(&cursor), None),
-            };
-            change.push(((table, key), value));
+            let (row, index) = rows_of(op, owner)?;
+            change.extend(index.into_iter().chain([row]));
         }
-        change
+        Ok(change)
     }
 }
 
@@ -155,9 +110,19 @@ fn apply(rows: &mut Rows, change: &Change) {
     }
 }
 
+impl Removes for Memory {
+    fn remove_where(&self, table: Table, prefix: &[u8], picks: impl Fn(&[u8], &[u8]) -> bool) -> Result<u64, StateError> {
+        let picked: Change =
+            self.scan(table, prefix).into_iter().filter(|(key, value)| picks(key, value)).map(|(key, _)| ((table, key), None)).collect();
+        let count = picked.len() as u64;
+        self.write(picked, true)?;
+        Ok(count)
+    }
+}
+
 impl State for Memory {
     fn commit(&self, batch: Batch, sync: bool) -> Result<(), StateError> {
-        let change = self.change_of(batch);
+        let change = self.change_of(batch)?;
         self.write(change, sync)
     }
 
@@ -183,28 +148,23 @@ impl State for Memory {
         Ok(rows.filter_map(|(key, value)| values::read_retry(&value, keys::read_retry(&key)?)).collect())
     }
 
+    fn remove_subscription(&self, subscription: SubscriptionId) -> Result<u64, StateError> {
+        self.remove_rows_of_subscription(subscription)
+    }
+
+    fn remove_replay(&self, subscription: SubscriptionId, replay: ReplayId) -> Result<u64, StateError> {
+        self.remove_rows_of_replay(subscription, replay)
+    }
+
+    fn remove_topic(&self, topic: &TopicName) -> Result<u64, StateError> {
+        self.remove_rows_of_topic(topic)
+    }
+
     fn first_due_per_subscription(&self) -> Result<Vec<(SubscriptionId, Time)>, StateError> {
         let ids = self.scan(Table::Retries, &[]).into_iter().filter_map(|(key, _)| keys::read_retry(&key));
         let mut firsts: Vec<(SubscriptionId, Time)> = ids.map(|id| (id.subscription, id.due)).collect();
         firsts.dedup_by_key(|(subscription, _)| *subscription);
         Ok(firsts)
-    }
-
-    fn remove_subscription(&self, subscription: SubscriptionId) -> Result<u64, StateError> {
-        let lanes = self.remove_where(Table::Positions, &keys::of_subscription(keys::LANE, subscription), |_, _| true)?;
-        let starts = self.remove_where(Table::Positions, &keys::of_subscription(keys::START, subscription), |_, _| true)?;
-        let health = self.remove_where(Table::Positions, &keys::health(subscription), |_, _| true)?;
-        let replays = self.remove_where(Table::Positions, &keys::of_subscription(keys::REPLAY, subscription), |_, _| true)?;
-        let retries = self.remove_where(Table::Retries, subscription.as_bytes(), |_, _| true)?;
-        self.remove_where(Table::Positions, &keys::of_subscription(keys::GONE, subscription), |_, _| true)?;
-        Ok(lanes + starts + health + replays + retries)
-    }
-
-    fn remove_replay(&self, subscription: SubscriptionId, replay: ReplayId) -> Result<u64, StateError> {
-        self.remove_where(Table::Retries, subscription.as_bytes(), |key, value| {
-            let retry = keys::read_retry(key).and_then(|id| values::read_retry(value, id));
-            retry.is_some_and(|retry| retry.replay == Some(replay))
-        })
     }
 
     fn least_waiting(&self, subscription: SubscriptionId, topic: &TopicName, partition: u32) -> Result<Option<u64>, StateError> {
@@ -227,21 +187,6 @@ impl State for Memory {
             }
         }
         Ok(found)
-    }
-
-    fn remove_topic(&self, topic: &TopicName) -> Result<u64, StateError> {
-        let bases = self.remove_where(Table::Positions, &keys::bases_of(topic), |_, _| true)?;
-        let of_topic = |key: &[u8]| keys::read_lane(key).is_some_and(|lane| lane.topic == *topic);
-        let lanes = self.remove_where(Table::Positions, &[keys::LANE], |key, _| of_topic(key))?;
-        let of_topic = |key: &[u8]| keys::read_start(key, Vec::new()).is_some_and(|start| start.topic == *topic);
-        let starts = self.remove_where(Table::Positions, &[keys::START], |key, _| of_topic(key))?;
-        let retries = self.remove_where(Table::Retries, &[], |key, value| {
-            let retry = keys::read_retry(key).and_then(|id| values::read_retry(value, id));
-            retry.is_some_and(|retry| matches!(&retry.source, RetrySource::Log { topic: of, .. } if of == topic))
-        })?;
-        let of_topic = |key: &[u8]| keys::read_cursor(key, 0).is_some_and(|cursor| cursor.topic == *topic);
-        let cursors = self.remove_where(Table::Readers, &[keys::CURSOR], |key, _| of_topic(key))?;
-        Ok(bases + lanes + starts + retries + cursors)
     }
 
     fn dead_letter(&self, id: DeadLetterId) -> Result<Option<DeadLetter>, StateError> {

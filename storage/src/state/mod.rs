@@ -13,6 +13,7 @@ mod keys;
 #[doc(hidden)]
 pub mod memory;
 mod rows;
+mod tables;
 mod values;
 
 pub(crate) use values::cut;

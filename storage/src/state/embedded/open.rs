@@ -8,8 +8,9 @@ use std::sync::Arc;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions};
 use parking_lot::Mutex;
 
-use super::{Table, read_error};
+use super::read_error;
 use crate::state::StateError;
+use crate::state::tables::Table;
 
 const CACHE_BYTES: u64 = 8 << 20;
 const MEMTABLE_BYTES: u64 = 4 << 20;
