@@ -181,7 +181,7 @@ async fn retry_after_is_honoured_in_both_forms() -> Result<()> {
     for (n, status) in [429_u16, 503].into_iter().enumerate() {
         for date in [false, true] {
             // The schedule says 10 ms; what the endpoint asks for is longer and wins.
-            let value = if date { http_date(now() + Duration::from_secs(3)) } else { "1".to_owned() };
+            let value = if date { http_date(now() + Duration::from_secs(3))? } else { "1".to_owned() };
             let wait = Behaviour::RetryAfter { status, value };
             world.receiver.on("/hook", Behaviour::Sequence(vec![wait, Behaviour::Ok]));
             let before = world.receiver.tally("/hook").total;
@@ -203,20 +203,8 @@ fn now() -> SystemTime {
 }
 
 /// IMF-fixdate (RFC 9110 §5.6.7).
-fn http_date(at: SystemTime) -> String {
-    let seconds = at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    // Civil date from days since 1970 (Howard Hinnant's algorithm).
-    let z = days + 719_468;
-    let (era, doe) = (z / 146_097, z % 146_097);
-    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
-    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-    let mp = (5 * doy + 2) / 153;
-    let (day, month) = (doy - (153 * mp + 2) / 5 + 1, if mp < 10 { mp + 3 } else { mp - 9 });
-    let year = yoe + era * 400 + u64::from(month <= 2);
-    let weekday = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"][(days % 7) as usize];
-    let name = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"][(month - 1) as usize];
-    format!("{weekday}, {day:02} {name} {year} {:02}:{:02}:{:02} GMT", rest / 3600, rest / 60 % 60, rest % 60)
+fn http_date(at: SystemTime) -> Result<String> {
+    Ok(jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&at.try_into()?)?)
 }
 
 #[tokio::test]

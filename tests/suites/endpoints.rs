@@ -195,13 +195,8 @@ fn seconds(time: &Value) -> Result<i64> {
     Ok(millis(time)? / 1000)
 }
 
-/// An RFC 3339 time in UTC as milliseconds; days are counted as `days_from_civil` does.
+/// An RFC 3339 time as milliseconds.
 fn millis(time: &Value) -> Result<i64> {
     let text = time.as_str().with_context(|| format!("no time: {time}"))?;
-    let numbers: Vec<i64> = text.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok()).collect();
-    let [year, month, day, hour, minute, second, ..] = numbers[..] else { anyhow::bail!("not a time: {text}") };
-    let fraction = numbers.get(6).copied().unwrap_or(0);
-    let (year, month) = if month <= 2 { (year - 1, month + 9) } else { (year, month - 3) };
-    let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day;
-    Ok((((days * 24 + hour) * 60 + minute) * 60 + second) * 1000 + fraction)
+    Ok(text.parse::<jiff::Timestamp>()?.as_millisecond())
 }
