@@ -72,6 +72,8 @@ impl SegmentLog {
                 topics.insert(name.clone(), load(&shared, &path, name, &mut report)?);
             }
         }
+        // As the names of segments in recovery.
+        shared.disk.sync_dir(dir).map_err(|error| io_error(dir, &error))?;
         let mut flushers = Vec::new();
         for number in 0..shared.config.flushers {
             let shared = shared.clone();
@@ -217,6 +219,7 @@ fn load(shared: &Arc<Shared>, dir: &Path, name: TopicName, report: &mut Recovery
     let info = Arc::new(info);
     let numbers = 0..meta.partitions;
     let partitions = numbers.map(|number| load_partition(shared, &info, number, report)).collect::<Result<_, _>>()?;
+    shared.disk.sync_dir(dir).map_err(|error| io_error(dir, &error))?;
     Ok(Arc::new(SegmentTopic { shared: shared.clone(), info, partitions: RwLock::new(partitions) }))
 }
 

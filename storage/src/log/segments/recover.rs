@@ -52,6 +52,8 @@ pub(super) fn partition(shared: &Shared, topic: &TopicInfo, number: u32, report:
         }
         recovered.0.push(Arc::new(segment));
     }
+    // A process that was killed may have left names that are not on the disk; what is appended to these files must not go with them.
+    shared.disk.sync_dir(&dir).map_err(|error| io_error(&dir, &error))?;
     Ok(recovered)
 }
 
