@@ -138,16 +138,18 @@ pub struct Oracle {
     limits: Vec<u32>,
     wants: Vec<(Option<usize>, Option<u64>, bool)>,
     in_flight: Vec<u32>,
+    /// When each last ended a request.
+    served: Vec<Time>,
     flights: BTreeMap<u64, Flight>,
     next: u64,
-    /// By subscription and key: the last offset that was sent in this life.
+    /// By subscription and key: the offsets of each request in this life.
     order: BTreeMap<(usize, Place, u64), Vec<Vec<u64>>>,
 }
 
 /// How long after its delivery progress may go unwritten, beside the interval: the stalls that the simulation makes itself.
 const SLACK: Duration = Duration::from_millis(2_500);
 
-/// The longest that an endpoint that is well waits for an event, whatever its neighbours do.
+/// The longest that an endpoint that is well stands idle while there is an event for it, whatever its neighbours do.
 const LATEST: Duration = Duration::from_secs(3);
 
 /// How long after a pause what was begun before it may still go out.
@@ -179,6 +181,7 @@ impl Oracle {
             limits: plan.subscriptions.iter().map(|wanted| wanted.in_flight.min(most)).collect(),
             wants: plan.subscriptions.iter().map(|wanted| (wanted.topic, wanted.ty, wanted.ordered)).collect(),
             in_flight: vec![0; plan.subscriptions.len()],
+            served: vec![Time::ZERO; plan.subscriptions.len()],
             flights: BTreeMap::new(),
             next: 0,
             order: BTreeMap::new(),
@@ -333,10 +336,10 @@ impl Oracle {
         let delivery = self.deliveries.entry((subscription, event)).or_default();
         let (is_first, well) = (delivery.requests == 0, self.well[subscription]);
         if is_first && well && kept.life == life && !self.refused {
-            let late = now.since(kept.at.max(self.ready[subscription]));
+            let late = now.since(kept.at.max(self.ready[subscription]).max(self.served[subscription]));
             self.latest = self.latest.max(late);
             if late > LATEST {
-                let text = format!("event {event} waited {late:?} for subscription {subscription}, whose endpoint is well");
+                let text = format!("subscription {subscription}, whose endpoint is well, stood idle for {late:?} before event {event}");
                 self.violation.get_or_insert(Violation { invariant: "I4", text });
             }
         }
@@ -412,6 +415,7 @@ impl Oracle {
     pub fn ended(&mut self, request: u64, taken: bool, answered: bool, gone: bool, now: Time) {
         let Some(flight) = self.flights.remove(&request) else { return };
         self.in_flight[flight.subscription] -= 1;
+        self.served[flight.subscription] = now;
         let life = self.life;
         for event in flight.events {
             let delivery = self.deliveries.entry((flight.subscription, event)).or_default();

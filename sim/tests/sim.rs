@@ -10,6 +10,13 @@ fn no_seed_breaks_a_promise() {
     assert!(outcome.failures.is_empty(), "{outcome}");
 }
 
+/// Those that found a bug beyond the first ones (docs/decisions/0030-simulation.md).
+#[test]
+fn seeds_that_found_bugs_hold() {
+    let outcomes = [465, 523].map(|seed| sweep(seed..seed + 1));
+    assert!(outcomes.iter().all(|outcome| outcome.failures.is_empty()));
+}
+
 #[test]
 fn the_same_seed_is_the_same_run() {
     for seed in [1, 2, 3, 5, 8, 13] {
