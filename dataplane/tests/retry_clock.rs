@@ -255,6 +255,7 @@ impl Engine {
             shards: 1,
             clock,
             state: Arc::clone(&store) as _,
+            ends: log.ends(),
             writer: write,
             attempts: Arc::clone(&attempts),
             resolver: Resolver::given(|_| vec![[127, 0, 0, 1].into()]),

@@ -55,6 +55,7 @@ pub(crate) struct Node {
     segments: Arc<SegmentLog>,
     world: Arc<World>,
     builder: RefCell<Builder>,
+    applying: tokio::sync::Mutex<()>,
     dedup: Arc<Dedup>,
     shards: RefCell<Vec<JoinHandle<()>>>,
     state: Arc<dyn State>,
@@ -154,6 +155,7 @@ impl Node {
             shards: plan.shards,
             clock: clock.clone(),
             state: Arc::clone(&state),
+            ends: segments.ends(),
             writer: write.clone(),
             attempts,
             resolver: Resolver::given(|_| Vec::new()),
@@ -184,6 +186,7 @@ impl Node {
             pipeline: Arc::new(Pipeline::new(parts)),
             reader: Reader::new(live.clone(), Arc::clone(&tail.notify), shutdown.clone()),
             builder: RefCell::new(Builder::new(Arc::clone(&log) as Arc<dyn Log>)),
+            applying: tokio::sync::Mutex::default(),
             gone: RefCell::new(gone),
             world: Arc::clone(world),
             _notes: notes,
@@ -201,6 +204,8 @@ impl Node {
 
     /// Puts a change of the snapshot in force, as `app` does.
     pub(crate) async fn apply(&self, delta: &Delta) {
+        // As the link to the control plane does: one after the other.
+        let _turn = self.applying.lock().await;
         let base: Arc<Table> = self.live.snapshot();
         let applied = self.builder.borrow_mut().apply(&base, delta);
         if !applied.nacks.is_empty() && !self.world.disk.is_dead() {

@@ -150,6 +150,7 @@ impl DataPlane {
             shards: config.shards,
             clock: clock.clone(),
             state: Arc::clone(&state),
+            ends: log.ends(),
             writer: write.clone(),
             attempts: Arc::clone(&attempts),
             resolver: resolver(&config)?,

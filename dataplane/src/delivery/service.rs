@@ -22,6 +22,7 @@ use super::pull::{Moves, Pull};
 use super::purse::Purse;
 use super::retention::Place;
 use super::retry_budget::Budget;
+use super::set_back::{Ends, set_back};
 use super::shard::{Command, Context, Shard};
 use super::signatures::Signatures;
 use super::tables::Restored;
@@ -47,6 +48,8 @@ pub struct Setup {
     pub clock: Clock,
     /// The delivery state, for reading.
     pub state: Arc<dyn State>,
+    /// Where the log ends.
+    pub ends: Ends,
     /// Where state is written.
     pub writer: WriterHandle,
     /// Where attempts are recorded.
@@ -107,8 +110,14 @@ impl Setup {
         // From the first attempt on there may be more than is stored.
         let mut begun = Batch::new();
         begun.mark_clean(false);
-        if let Err(error) = self.state.commit(begun, true) {
-            tracing::warn!(%error, "what a crash repeats will not be counted");
+        let back = set_back(&mut loaded, &mut self.state.readers()?, &self.ends, &mut begun);
+        if back > 0 {
+            tracing::warn!(rows = back, "the log is shorter than what was stored; places above its end are set back to it");
+        }
+        match self.state.commit(begun, true) {
+            Err(error) if back > 0 => return Err(error),
+            Err(error) => tracing::warn!(%error, "what a crash repeats will not be counted"),
+            Ok(()) => {}
         }
         let waiting = self.state.retry_subscriptions()?;
         let setup = Arc::new(self);

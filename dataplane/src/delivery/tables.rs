@@ -63,8 +63,7 @@ impl Restored {
         let end = topic.log.bounds(partition).end;
         let key = (topic.topic.name.clone(), topic.topic.meta.incarnation, partition);
         let fallback = if self.seen.is_empty() { end } else { 0 };
-        // The log may be shorter than what was stored after a power loss; new events must not be skipped (DESIGN §7).
-        self.bases.remove(&key).unwrap_or(fallback).min(end)
+        self.bases.remove(&key).unwrap_or(fallback)
     }
 }
 
@@ -206,14 +205,11 @@ impl Shard {
             let Some(part) = self.parts.get(&number).filter(|part| part.topic.topic.meta.incarnation == row.incarnation) else { continue };
             #[cfg(feature = "planted")]
             let row = super::planted::restored(row);
-            // Offsets that the log has lost are given away again: neither place nor settled ones may stand above its end.
-            let end = part.topic.log.bounds(part.partition).end;
-            let next = row.next.min(end);
-            let settled = row.settled.into_iter().filter(|offset| *offset < end).collect();
+            let next = row.next;
             let tailing = row.until.is_none() && next >= part.fed;
             self.doubts.lane(id, LaneKey { part: number, replay: row.replay }, next, part.fed);
             let mode = if tailing { Mode::Tailing { from: next } } else { Mode::Lagging { next, reading: false } };
-            let lane = Lane { window: Window::restored(settled), until: row.until, stored: true, ..Lane::new(mode) };
+            let lane = Lane { window: Window::restored(row.settled), until: row.until, stored: true, ..Lane::new(mode) };
             if let Some(subscriber) = self.subscribers.get_mut(&id) {
                 subscriber.lanes.insert(LaneKey { part: number, replay: row.replay }, lane);
             }

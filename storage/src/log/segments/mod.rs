@@ -89,6 +89,17 @@ impl SegmentLog {
         flush::step(&self.shared)
     }
 
+    /// Where every partition ends, by topic, incarnation and number.
+    pub fn ends(&self) -> HashMap<(TopicName, u64, u32), u64> {
+        let mut ends = HashMap::new();
+        for topic in self.topics.read().values() {
+            for partition in topic.partitions.read().iter() {
+                ends.insert((topic.info.name.clone(), topic.info.incarnation, partition.number), partition.bounds().end);
+            }
+        }
+        ends
+    }
+
     /// What retention allows to delete, in the order in which it is to be deleted; to be asked from time to time. Blocks.
     pub fn expired(&self, now: Time) -> Vec<Expired> {
         let topics: Vec<_> = self.topics.read().values().cloned().collect();
