@@ -10,6 +10,8 @@
 //!
 //! Dead letters keep the same bytes, so an event reads back the same wherever it was kept.
 
+use std::sync::OnceLock;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use compact_str::CompactString;
 
@@ -175,13 +177,30 @@ pub struct Stored {
     pub record: Record,
     /// Who gets it, when it was routed on the way in.
     pub hint: Option<RouteHint>,
+    message: OnceLock<MessageId>,
+    lines: OnceLock<Box<str>>,
 }
 
 impl Stored {
+    /// The record at its place.
+    pub fn new(offset: u64, record: Record, hint: Option<RouteHint>) -> Self {
+        Self { offset, record, hint, message: OnceLock::new(), lines: OnceLock::new() }
+    }
+
+    /// As [`Record::message_id`], made once (I5).
+    pub fn message_id(&self, topic: &str) -> MessageId {
+        *self.message.get_or_init(|| self.record.message_id(topic))
+    }
+
+    /// What requests that carry it in binary mode have in common: made by the first of them (I5).
+    pub fn lines(&self, make: impl FnOnce() -> String) -> &str {
+        self.lines.get_or_init(|| make().into_boxed_str())
+    }
+
     /// The same in memory of its own: it no longer keeps the page or request alive that it was read from.
     pub fn detached(&self) -> Self {
         let record = Record::decode(&self.record.to_bytes()).expect("a record reads what it wrote");
-        Self { offset: self.offset, record, hint: self.hint.clone() }
+        Self::new(self.offset, record, self.hint.clone())
     }
 }
 
@@ -205,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_detached_record_is_the_same_elsewhere() {
-        let stored = Stored { offset: 7, record: record(), hint: None };
+        let stored = Stored::new(7, record(), None);
         let copy = stored.detached();
         assert_eq!((copy.offset, &copy.record), (7, &stored.record));
         assert_ne!(copy.record.event.data().as_ptr(), stored.record.event.data().as_ptr());

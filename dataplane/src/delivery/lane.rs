@@ -136,9 +136,9 @@ impl Lane {
     }
 }
 
-/// Bytes that an event is counted as while it waits in memory.
+/// Bytes that an event is counted as while it waits in memory, with what its requests have in common.
 pub(super) fn weight(stored: &Stored) -> usize {
-    stored.record.event.size() + 160
+    stored.record.event.size() + 400
 }
 
 #[cfg(test)]
@@ -151,7 +151,7 @@ mod tests {
         let (_, mut budget) = super::super::budget::parts(1 << 20, 1);
         let mut lane = Lane::new(Mode::Tailing { from: 0 });
         for offset in [3, 5, 8, 9] {
-            assert!(lane.enter(&Arc::new(Stored { offset, record: record("a", 1), hint: None }), &mut budget));
+            assert!(lane.enter(&Arc::new(Stored::new(offset, record("a", 1), None)), &mut budget));
         }
         // 3 and 8 are on their way, as when the key of 5 is busy.
         let first = lane.leave(0).unwrap();

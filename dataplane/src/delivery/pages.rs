@@ -142,7 +142,7 @@ mod tests {
 
     fn page(offsets: std::ops::Range<u64>) -> Page {
         let next = offsets.end;
-        let records = offsets.map(|offset| Arc::new(Stored { offset, record: record("a", 1), hint: None })).collect();
+        let records = offsets.map(|offset| Arc::new(Stored::new(offset, record("a", 1), None))).collect();
         Page { records, gaps: Vec::new(), next }
     }
 

@@ -80,7 +80,10 @@ impl Template {
         let mut head = context.pool.head(&self.base);
         let body = self.body(events);
         if let ([event], Format::Binary | Format::Data) = (events, self.format) {
-            event_headers(event, self.format, &mut head);
+            match envelope.stored {
+                Some(stored) if self.format == Format::Binary => head.push_lines(stored.lines(|| binary_lines(event))),
+                _ => event_headers(event, self.format, &mut head),
+            }
         }
         let mut room = [0; 40];
         let message = envelope.message.write_to(&mut room);
@@ -120,6 +123,12 @@ impl Template {
 fn structured(event: &Event) -> SmallVec<[Bytes; 3]> {
     let parts = structured_parts(event, None);
     SmallVec::from_buf([parts.head, parts.data, parts.tail])
+}
+
+fn binary_lines(event: &Event) -> String {
+    let mut lines = Head::default();
+    event_headers(event, Format::Binary, &mut lines);
+    lines.into_text()
 }
 
 /// Content type, and in binary mode every other attribute (CloudEvents HTTP binding §3.1).

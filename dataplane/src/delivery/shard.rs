@@ -5,9 +5,9 @@ use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use futures_util::StreamExt as _;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use posthorn_domain::clock::Clock;
 use posthorn_domain::ids::{ReplayId, SubscriptionId};
 use posthorn_domain::names::TopicName;
@@ -40,6 +40,12 @@ use crate::egress::Sender;
 use crate::operations::Reporter;
 use crate::route::Table;
 use crate::telemetry::DeliveryMetrics;
+
+/// Bytes of an attempt's state: it is moved and held for each delivery that is under way.
+const MAX_ATTEMPT: usize = 5 << 10;
+
+/// Ends of work that are taken up before others have their turn.
+const ENDED_AT_ONCE: usize = 64;
 
 /// What every part of a shard uses.
 pub(super) struct Context {
@@ -184,7 +190,10 @@ impl Shard {
                 // Ended work first: it frees what the rest needs. Mail before commands, so that a table never overtakes
                 // the events that were taken in under the one before it.
                 biased;
-                Some(done) = self.work.next(), if !self.work.is_empty() => self.on_done(done),
+                Some(done) = self.work.next(), if !self.work.is_empty() => {
+                    self.on_done(done);
+                    self.take_ended();
+                }
                 () = mailbox.arrived() => self.on_mail(mailbox.take()),
                 command = commands.recv() => match command {
                     Some(command) => self.on_command(command),
@@ -198,6 +207,15 @@ impl Shard {
             if self.is_drained() {
                 return;
             }
+        }
+    }
+
+    /// Takes what else has ended, so that one turn serves all of it.
+    fn take_ended(&mut self) {
+        for _ in 0..ENDED_AT_ONCE {
+            // What ends from now on is met by the next poll, which comes before anything is waited for.
+            let Some(Some(done)) = self.work.next().now_or_never() else { return };
+            self.on_done(done);
         }
     }
 
@@ -347,7 +365,9 @@ impl Shard {
             had_token: is_retry && !was_probe,
             max_bytes,
         };
-        self.work.push(Box::pin(work::attempt(Rc::clone(&self.context), outfit, items)));
+        let attempt = work::attempt(Rc::clone(&self.context), outfit, items);
+        debug_assert!(size_of_val(&attempt) <= MAX_ATTEMPT, "what is rare in it is boxed");
+        self.work.push(Box::pin(attempt));
     }
 
     /// Whether nothing may be sent.

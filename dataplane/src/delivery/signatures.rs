@@ -138,7 +138,7 @@ mod tests {
             dead_letter: DeadLetter::Allow,
             direction: posthorn_domain::direction::Direction::Incoming,
         };
-        Arc::new(Stored { offset: 0, record, hint: None })
+        Arc::new(Stored::new(0, record, None))
     }
 
     fn sign(signatures: &Signatures, keys: &[(&SigningKey, &Mark)], stored: &Arc<Stored>, message: &str, seconds: u64) {

@@ -262,7 +262,7 @@ pub(super) fn fresh(
     key_hash: Option<u64>,
     now: Time,
 ) -> Item {
-    let message = stored.record.message_id(topic);
+    let message = stored.message_id(topic);
     let delivery = match key.replay {
         None => DeliveryId::of(route.id(), message),
         Some(replay) => DeliveryId::of_replay(replay, message),

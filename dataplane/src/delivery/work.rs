@@ -112,7 +112,10 @@ pub(super) async fn attempt(context: Rc<Context>, outfit: Outfit, items: Items) 
     let (mut ready, mut lost, mut rest) = (Items::new(), Vec::new(), Items::new());
     let mut bytes = 0;
     for mut item in items {
-        let loaded = load(&context, &outfit.table, &mut item).await;
+        let loaded = match &item.stored {
+            Some(_) => Ok(()),
+            None => Box::pin(load(&context, &outfit.table, &mut item)).await,
+        };
         let expired = item.stored.as_ref().is_some_and(|stored| stored.record.is_expired(context.clock.now()));
         let size = item.stored.as_ref().map_or(0, |stored| stored.record.event.size());
         match loaded {
@@ -168,7 +171,7 @@ async fn load(context: &Context, table: &Table, item: &mut Item) -> Result<(), L
             match route.log.read(*partition, *offset, 1, 1).await {
                 // On its own, because a page in memory for every retry under way would be too much.
                 Ok(page) => match page.records.into_iter().find(|stored| stored.offset == *offset) {
-                    Some(stored) if stored.record.message_id(topic) == item.message => Arc::new(stored.detached()),
+                    Some(stored) if stored.message_id(topic) == item.message => Arc::new(stored.detached()),
                     // The state outlived what the log had not synced, and its offset was given away again (I3).
                     Some(_) => return never(Reason::LogDamaged, "the log lost the event with the power"),
                     None => return never(Reason::LogDamaged, "the log is damaged where the event stood"),
@@ -186,7 +189,7 @@ async fn load(context: &Context, table: &Table, item: &mut Item) -> Result<(), L
                     item.position = letter.position;
                     let offset = letter.position.map_or(0, |position| position.offset);
                     match Record::decode(&letter.record) {
-                        Ok(record) => Arc::new(Stored { offset, record, hint: None }),
+                        Ok(record) => Arc::new(Stored::new(offset, record, None)),
                         Err(_) => return never(Reason::LogDamaged, "the dead letter cannot be read"),
                     }
                 }

@@ -165,7 +165,8 @@ impl Endpoint {
             permit.excuse();
             return Ok(lease);
         }
-        match open(pool, target, phase).await? {
+        // Boxed, because few requests have to: the rest would carry the room for handshakes about.
+        match Box::pin(open(pool, target, phase)).await? {
             Opened::H1(connection) => {
                 self.origin.h1_only.set(true);
                 Ok(Lease::H1 { connection, reused: false, permit })

@@ -24,14 +24,14 @@ pub(super) struct Outgoing<'a> {
 /// Sends once; a second time, on a new connection, only when a kept one had died and took nothing of the request.
 pub(super) async fn run(pool: &Pool, endpoint: &Rc<Endpoint>, request: Outgoing<'_>, phase: &Rc<Cell<Phase>>) -> Result<Reply, SendError> {
     request.head.finish(request.body.iter().map(bytes::Bytes::len).sum());
-    let lease = endpoint.lease(pool, request.target, phase, false).await?;
-    let reused = lease.is_reused();
-    match once(pool, &request, lease, phase).await {
-        Err(Broken::Unsent) if reused => {
-            let lease = endpoint.lease(pool, request.target, phase, true).await?;
-            Ok(once(pool, &request, lease, phase).await?)
+    let mut fresh = false;
+    loop {
+        let lease = endpoint.lease(pool, request.target, phase, fresh).await?;
+        let reused = lease.is_reused();
+        match once(pool, &request, lease, phase).await {
+            Err(Broken::Unsent) if reused && !fresh => fresh = true,
+            result => return Ok(result?),
         }
-        result => Ok(result?),
     }
 }
 
@@ -50,6 +50,8 @@ async fn once(pool: &Pool, request: &Outgoing<'_>, lease: Lease<'_>, phase: &Rc<
             }
             answer.into_reply(pool.clock.now(), began).map_err(Broken::Sent)
         }
-        Lease::H2 { connection, _permit, .. } => connection.exchange(pool, request.target, request.head, request.body, phase, began).await,
+        Lease::H2 { connection, _permit, .. } => {
+            Box::pin(connection.exchange(pool, request.target, request.head, request.body, phase, began)).await
+        }
     }
 }

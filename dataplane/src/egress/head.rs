@@ -58,6 +58,16 @@ impl Head {
         self.push_value(write);
     }
 
+    /// Adds headers that another head has.
+    pub fn push_lines(&mut self, lines: &str) {
+        self.text.push_str(lines);
+    }
+
+    /// What was added to an empty head.
+    pub fn into_text(self) -> String {
+        self.text
+    }
+
     /// Adds the length of the body and what ends a head.
     pub(super) fn finish(&mut self, body_length: usize) {
         self.write(format_args!("content-length: {body_length}\r\n\r\n"));

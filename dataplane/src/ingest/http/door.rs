@@ -51,7 +51,7 @@ impl Door {
         let (parts, body) = request.into_parts();
         if let Some(path) = parts.uri.path().strip_prefix(super::nakadi::PREFIX) {
             let caller = authenticate(&parts)?;
-            return super::nakadi::answer(self, path, &caller, &parts, body).await;
+            return Box::pin(super::nakadi::answer(self, path, &caller, &parts, body)).await;
         }
         let Some(route) = Route::of(parts.uri.path()) else {
             return Err(Problem::new(Code::NotFound, "there is nothing at this path"));
@@ -62,13 +62,19 @@ impl Door {
         let caller = authenticate(&parts)?;
         let reads = parts.method == Method::GET || parts.method == Method::HEAD;
         if let Some(ask) = route.reader() {
-            return super::readers::answer(self, ask, &caller, &parts, body).await;
+            return Box::pin(super::readers::answer(self, ask, &caller, &parts, body)).await;
+        }
+        // What is rarer than publishing is boxed: the state of an answer is moved for each request.
+        if parts.method == Method::POST
+            && let Some(topic) = route.publishes()
+        {
+            return publish::publish(self, topic, &caller, &parts, body).await;
         }
         match &route {
-            Route::Events if parts.method == Method::POST => publish::publish(self, None, &caller, &parts, body).await,
-            Route::TopicEvents(topic) if parts.method == Method::POST => publish::publish(self, Some(topic), &caller, &parts, body).await,
-            Route::TopicEvents(topic) if reads => reading::read(self, topic, &parts).await,
-            Route::Explain { topic, partition, offset } if reads => explaining::explain(self, topic, partition, offset, &parts).await,
+            Route::TopicEvents(topic) if reads => Box::pin(reading::read(self, topic, &parts)).await,
+            Route::Explain { topic, partition, offset } if reads => {
+                Box::pin(explaining::explain(self, topic, partition, offset, &parts)).await
+            }
             Route::Source(source) if parts.method == Method::POST => {
                 let shown: String = source.chars().take(200).collect();
                 Err(Problem::new(Code::NotFound, format!("source `{shown}` is not registered")))

@@ -43,7 +43,7 @@ pub(super) async fn publish(
     let relayed = relayed(parts.headers.contains_key(DELIVERY_HEADER), parts.headers.get(HOPS_HEADER).map(HeaderValue::as_bytes));
     let (body, _held) = body::read(&parts.headers, body, &limits(door, mode), &door.budget).await?;
     let answer = match mode {
-        Mode::Batch => batch(door, topic, caller, &body, relayed).await,
+        Mode::Batch => Box::pin(batch(door, topic, caller, &body, relayed)).await,
         Mode::Structured | Mode::Binary => {
             let event = decode(mode, content_type, topic, caller, &parts.headers, body)?;
             one(door, topic, caller, event, key.as_deref(), relayed).await

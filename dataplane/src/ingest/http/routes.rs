@@ -71,6 +71,15 @@ impl<'a> Route<'a> {
         }
     }
 
+    /// The topic that the path names, if any, where events are published.
+    pub(super) fn publishes(&self) -> Option<Option<&str>> {
+        match self {
+            Self::Events => Some(None),
+            Self::TopicEvents(topic) => Some(Some(topic)),
+            _ => None,
+        }
+    }
+
     /// Its methods, as `Allow` lists them.
     pub(super) fn allow(&self) -> &'static str {
         match self {

@@ -122,7 +122,7 @@ impl Partition {
             Durability::Log => Appending::waiting(batch.written.get_or_insert_default().flush(), offset),
             Durability::Sync => Appending::waiting(batch.synced.get_or_insert_default().flush(), offset),
         };
-        batch.entries.push(Entry { stored: Arc::new(Stored { offset, record, hint }), durability });
+        batch.entries.push(Entry { stored: Arc::new(Stored::new(offset, record, hint)), durability });
         if !pending.scheduled {
             pending.scheduled = true;
             self.shared.schedule(self.clone());

@@ -122,7 +122,7 @@ impl Partition {
                 break;
             }
             bytes += record.encoded_len();
-            page.records.push(Arc::new(Stored { offset, record, hint: None }));
+            page.records.push(Arc::new(Stored::new(offset, record, None)));
             page.next = offset + 1;
         }
         bytes
