@@ -178,7 +178,7 @@ pub struct Stored {
     /// Who gets it, when it was routed on the way in.
     pub hint: Option<RouteHint>,
     message: OnceLock<MessageId>,
-    lines: OnceLock<Box<str>>,
+    lines: OnceLock<String>,
 }
 
 impl Stored {
@@ -194,7 +194,7 @@ impl Stored {
 
     /// What requests that carry it in binary mode have in common: made by the first of them (I5).
     pub fn lines(&self, make: impl FnOnce() -> String) -> &str {
-        self.lines.get_or_init(|| make().into_boxed_str())
+        self.lines.get_or_init(make)
     }
 
     /// The same in memory of its own: it no longer keeps the page or request alive that it was read from.

@@ -138,7 +138,7 @@ impl Lane {
 
 /// Bytes that an event is counted as while it waits in memory, with what its requests have in common.
 pub(super) fn weight(stored: &Stored) -> usize {
-    stored.record.event.size() + 400
+    stored.record.event.size() + 560
 }
 
 #[cfg(test)]

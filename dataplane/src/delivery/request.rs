@@ -126,7 +126,7 @@ fn structured(event: &Event) -> SmallVec<[Bytes; 3]> {
 }
 
 fn binary_lines(event: &Event) -> String {
-    let mut lines = Head::default();
+    let mut lines = Head::empty();
     event_headers(event, Format::Binary, &mut lines);
     lines.into_text()
 }

@@ -26,6 +26,11 @@ impl Head {
         head
     }
 
+    /// Without a request line: for [`Head::into_text`].
+    pub fn empty() -> Self {
+        Self { text: String::with_capacity(384) }
+    }
+
     /// Becomes a copy of `base`, in the memory that it has.
     pub fn restart(&mut self, base: &Self) {
         self.text.clear();
