@@ -10,10 +10,12 @@ use posthorn_domain::names::TopicName;
 use posthorn_domain::problem::{Code, Problem};
 use posthorn_domain::record::Stored;
 use posthorn_domain::time::Time;
+use posthorn_storage::log::Wanted as AtLeast;
 
 use super::definition::Definition;
 use super::group::{Group, PartKey};
 use crate::delivery::{Handle, Pull, Waiting};
+use crate::read::pass::wanted;
 use crate::route::{Live, SubscriptionRoute, TopicRoute, look};
 
 /// A reader.
@@ -121,6 +123,14 @@ async fn subscription_standing(live: &Live, delivery: Option<&Handle>, id: Subsc
 }
 
 impl Wanted {
+    /// What holds of every event that is its, in terms by which a log can pass over others.
+    pub(super) fn at_least(&self) -> AtLeast {
+        match self {
+            Self::Own(filters) => wanted(filters.iter()),
+            Self::Subscription(route) => wanted(route.filters.iter().map(|filter| &***filter)),
+        }
+    }
+
     /// Whether the event is for the reader. What has expired is not given to a subscription's (I13).
     pub(super) fn takes(&self, topic: &TopicName, stored: &Stored, now: Time) -> bool {
         match self {
