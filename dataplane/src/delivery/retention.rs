@@ -111,6 +111,7 @@ impl Shard {
                 one_by_one.push((id, key, range));
             } else {
                 self.lose_lane_range(id, key, range, Reason::RetentionPassed);
+                self.end_replay(id, key);
             }
             self.look_at(id);
         }
