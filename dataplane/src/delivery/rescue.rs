@@ -45,6 +45,9 @@ pub(super) struct Rescue {
     answer: oneshot::Sender<()>,
 }
 
+/// Whose one dead letter tells of many: subscription, topic, partition and replay.
+type Owner = (SubscriptionId, TopicName, u32, Option<ReplayId>);
+
 /// Where the search through one subscription stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
@@ -144,7 +147,7 @@ impl Shard {
 
     /// Gives up what is too much to be kept one by one: a dead letter for all of one subscription, partition and replay.
     fn give_up_together(&mut self, items: Vec<(SubscriptionId, Item)>, now: Time) {
-        let mut together: BTreeMap<(SubscriptionId, TopicName, u32, Option<ReplayId>), (Range<u64>, u64)> = BTreeMap::new();
+        let mut together: BTreeMap<Owner, (Range<u64>, u64)> = BTreeMap::new();
         for (id, item) in items {
             let Some(subscriber) = self.subscribers.get(&id) else { continue };
             if !allows(subscriber) {
@@ -236,7 +239,7 @@ impl Rescue {
             }
         }
         // Taken from the end, the least place first.
-        self.waiting.sort_by(|one, other| place_of(other).cmp(&place_of(one)));
+        self.waiting.sort_by_key(|retry| std::cmp::Reverse(place_of(retry)));
     }
 
     /// Reads the events of the next that wait, of so many as one step may hold.
