@@ -114,7 +114,9 @@ impl Keeping {
         let logs = oracle.log.iter().filter(|((topic, _), _)| *topic == self.what.topic);
         let mut ends = logs.filter_map(|((_, partition), log)| Some((*partition, log.last_key_value()?.0 + 1)));
         ends.find_map(|(partition, end)| {
-            let stands = self.next.get(&partition).or(self.acked.get(&partition)).copied().unwrap_or(0);
+            // A commit without an answer may have moved it, and what was given before that is not given again.
+            let tried = self.tried.get(&partition).and_then(|tried| tried.last());
+            let stands = self.next.get(&partition).or(self.acked.get(&partition).max(tried)).copied().unwrap_or(0);
             self.missed(oracle, partition, stands, end).map(|offset| format!("{} was not given {partition}/{offset}", self.name))
         })
     }

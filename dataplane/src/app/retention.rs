@@ -11,7 +11,7 @@ use posthorn_domain::ids::SubscriptionId;
 use posthorn_domain::names::TopicName;
 use posthorn_storage::log::Expired;
 use posthorn_storage::log::segments::SegmentLog;
-use posthorn_storage::state::State;
+use posthorn_storage::state::{Batch, State};
 use tokio_util::sync::CancellationToken;
 
 use crate::delivery::{Blocking, Handle};
@@ -80,6 +80,11 @@ impl Keeper {
             Ok(true) => {}
             Ok(false) => return None,
             Err(_) => tracing::warn!("the state store takes long; segments are deleted before it has what lanes lose by it"),
+        }
+        // What the power may take of the state would otherwise need events that are gone.
+        let state = Arc::clone(&self.state);
+        if let Err(error) = self.blocking.run(move || state.commit(Batch::new(), true)).await? {
+            tracing::warn!(%error, "the state store cannot be synced; segments are deleted all the same");
         }
         let log = Arc::clone(&self.log);
         let deleted = self.blocking.run(move || {
