@@ -19,9 +19,9 @@ test: bootstrap fmt lint ## Format check, lints, all tests (cold: under 35 minut
 	cargo build --package posthorn
 	cargo test --workspace
 
-sim: bootstrap ## Simulate SEEDS=10000 seeds from FIRST=0 on: crashes, disks, networks, endpoints (200 of them are in `make test`)
+sim: bootstrap ## Simulate SEEDS=10000 seeds, half of them plain, half with all there is; or from FIRST=… on: crashes, disks, networks, endpoints (200 of them are in `make test`)
 	cargo build --workspace --bin posthorn-sim
-	$${CARGO_TARGET_DIR:-target}/debug/posthorn-sim $(or $(SEEDS),10000) $(or $(FIRST),0)
+	$${CARGO_TARGET_DIR:-target}/debug/posthorn-sim $(or $(SEEDS),10000) $(FIRST)
 
 sim-show: bootstrap ## Replay one seed, SEED=7, with everything that happens in it
 	cargo build --workspace --bin posthorn-sim

@@ -212,9 +212,19 @@ fn place_of(folder: &std::path::Path) -> Option<(usize, u32)> {
 /// Changes a subscription's status and waits until it is in force.
 pub(crate) async fn set(world: &World, node: &Node, control: &RefCell<Control>, number: usize, status: Status) {
     world.note(format_args!("subscription {number} becomes {status:?}"));
+    let is_new = control.borrow().statuses[number] == Status::Unborn;
     let delta = control.borrow_mut().change(&world.plan, number, status);
-    world.oracle.lock().silent[number] = None;
+    {
+        let mut oracle = world.oracle.lock();
+        oracle.silent[number] = None;
+        if status == Status::Pulled {
+            oracle.more.pulled.insert(number);
+        }
+    }
     node.apply(&delta).await;
+    if is_new && world.plan.more.is_some() {
+        node.note_birth(number);
+    }
     {
         let mut oracle = world.oracle.lock();
         oracle.silent[number] = (status != Status::Active).then(|| world.now());

@@ -14,6 +14,8 @@ pub(crate) enum Status {
     Active,
     /// A person has stopped it.
     Paused,
+    /// Readers read it.
+    Pulled,
     /// Its endpoint was given up.
     Disabled,
     /// It is gone.
@@ -36,7 +38,9 @@ impl Control {
 
     /// Everything, for a node that knows nothing.
     pub(crate) fn all(&self, plan: &Plan) -> Delta {
-        let topics = plan.topics.iter().map(|topic| (ResourceKey::topic(&topic.name), self.resource(&topic.document())));
+        let age = |number: usize| plan.more.as_ref().and_then(|more| more.keeps[number].age);
+        let topics = plan.topics.iter().enumerate();
+        let topics = topics.map(|(number, topic)| (ResourceKey::topic(&topic.name), self.resource(&topic.document(age(number)))));
         let subscriptions = (0..plan.subscriptions.len()).filter_map(|number| self.subscription(plan, number));
         Delta { revision: self.revision, changed: topics.chain(subscriptions).collect(), removed: Vec::new() }
     }
@@ -52,13 +56,13 @@ impl Control {
 
     fn subscription(&self, plan: &Plan, number: usize) -> Option<(ResourceKey, Resource)> {
         let status = match self.statuses[number] {
-            Status::Active => "active",
+            Status::Active | Status::Pulled => "active",
             Status::Paused => "paused",
             Status::Disabled => "disabled",
             Status::Unborn | Status::Deleted => return None,
         };
         let wanted = &plan.subscriptions[number];
-        Some((ResourceKey::subscription(wanted.id), self.resource(&wanted.document(status))))
+        Some((ResourceKey::subscription(wanted.id), self.resource(&wanted.document(status, self.statuses[number] == Status::Pulled))))
     }
 
     fn resource(&self, document: &Value) -> Resource {

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use posthorn_sim::plan::more::MORE_FROM;
 use posthorn_sim::run::run;
 use posthorn_sim::sweep::sweep;
 
@@ -15,9 +16,15 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         (_, Some(count), first) => {
-            let outcome = sweep(first.unwrap_or(0)..first.unwrap_or(0) + count);
-            println!("{outcome}");
-            if outcome.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            // Without a first seed, half of each kind.
+            let firsts = first.map_or(vec![(0, count / 2), (MORE_FROM, count - count / 2)], |first| vec![(first, count)]);
+            let mut found = false;
+            for (first, count) in firsts {
+                let outcome = sweep(first..first + count);
+                println!("{outcome}");
+                found |= !outcome.failures.is_empty();
+            }
+            if !found { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         _ => {
             eprintln!("posthorn-sim COUNT [FIRST], or posthorn-sim show SEED");

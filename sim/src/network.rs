@@ -64,10 +64,11 @@ impl Network {
         let request = Request::read(&head, &body);
         let (now, began) = (self.world.now(), self.world.clock().instant());
         let act = self.endpoints.borrow_mut()[request.subscription].act(now);
-        let Request { subscription, events, webhook_id, attempt } = request;
-        let shown = format!("{events:?} to subscription {subscription}, attempt {attempt}");
+        let Request { subscription, events, webhook_id, attempt, replay } = request;
+        let again = if replay { ", a replay" } else { "" };
+        let shown = format!("{events:?} to subscription {subscription}, attempt {attempt}{again}");
         self.world.note(format_args!("request {shown}: {act:?}"));
-        let number = self.world.oracle.lock().request(subscription, events, &webhook_id, now);
+        let number = self.world.oracle.lock().request(subscription, events, replay, &webhook_id, now);
         let mut flight = Flight { world: &self.world, number: Some(number), taken: false };
         let acting = async {
             match act {
@@ -180,6 +181,7 @@ struct Request {
     events: Vec<usize>,
     webhook_id: String,
     attempt: String,
+    replay: bool,
 }
 
 impl Request {
@@ -197,6 +199,7 @@ impl Request {
             events,
             webhook_id: header("webhook-id").unwrap_or_default(),
             attempt: header("posthorn-attempt").unwrap_or_default(),
+            replay: header("posthorn-replay").is_some(),
         }
     }
 }

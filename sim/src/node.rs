@@ -1,6 +1,7 @@
 //! One life of the process: the real log, pipeline, shards, writer and readers, wired as `app` wires them, all on this thread.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -9,11 +10,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use posthorn_dataplane::delivery::{Handle, Setup, Writer, WriterHandle};
+use posthorn_dataplane::app::retention::Keeper;
+use posthorn_dataplane::config;
+use posthorn_dataplane::delivery::{Blocking, Handle, Setup, Writer, WriterHandle};
 use posthorn_dataplane::egress::{Resolver, client_config};
 use posthorn_dataplane::ingest::{DeadLetterSink, Dedup, Parts, Pipeline, rebuild};
 use posthorn_dataplane::operations::{Note, Reporter};
 use posthorn_dataplane::read::{Reader, TailNotify};
+use posthorn_dataplane::readers::{self, Keep, Readers};
 use posthorn_dataplane::route::{Builder, Live, Table};
 use posthorn_dataplane::telemetry::IngestMetrics;
 use posthorn_domain::guard::Guard;
@@ -46,6 +50,8 @@ pub(crate) struct Node {
     pub(crate) pipeline: Arc<Pipeline>,
     /// Reads topics.
     pub(crate) reader: Reader,
+    /// Readers with places.
+    pub(crate) readers: Readers,
     /// The newest table.
     pub(crate) live: Live,
     /// Subscriptions that are to be disabled.
@@ -109,6 +115,15 @@ impl DeadLetterSink for Letters {
     }
 }
 
+struct Places(WriterHandle);
+
+impl Keep for Places {
+    fn keep(&self, batch: Batch) -> BoxFuture<'static, Result<(), String>> {
+        let writer = self.0.clone();
+        Box::pin(async move { writer.commit(batch, true).await.map_err(|error| error.to_string()) })
+    }
+}
+
 static TLS: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| client_config(&[], None).expect("the machine has root certificates"));
 
 impl Node {
@@ -165,6 +180,7 @@ impl Node {
             gone: gone_reports,
             operations,
         };
+        let shutdown = CancellationToken::new();
         let (services, handle) = setup.build().map_err(|error| error.to_string())?;
         let started = tail.delivery.set(handle.clone()).is_ok();
         debug_assert!(started, "the tail is new");
@@ -175,12 +191,21 @@ impl Node {
         let shards = shards.collect();
 
         let live = Live::new(Arc::default());
+        let readers = Readers::new(readers::Setup {
+            config: config::Readers::default(),
+            live: live.clone(),
+            tail: Arc::clone(&tail.notify),
+            clock: clock.clone(),
+            keep: Arc::new(Places(write.clone())),
+            delivery: Some(handle.clone()),
+            restored: state.readers().map_err(|error| error.to_string())?,
+            shutdown: shutdown.clone(),
+        });
         let metrics = IngestMetrics::default();
         let config = crate::plan::ingest();
         let dedup = Dedup::new(config.dedup_max_entries, metrics.clone());
         let letters = Arc::new(Letters(write));
         let parts = Parts { live: live.clone(), dedup: Arc::clone(&dedup), letters, clock, config, metrics };
-        let shutdown = CancellationToken::new();
         Ok(Self {
             handle,
             pipeline: Arc::new(Pipeline::new(parts)),
@@ -190,6 +215,7 @@ impl Node {
             gone: RefCell::new(gone),
             world: Arc::clone(world),
             _notes: notes,
+            readers,
             live,
             log,
             pace,
@@ -221,6 +247,50 @@ impl Node {
         }
         self.handle.apply(&table).await;
         self.live.publish(table);
+    }
+
+    /// What can be read of a partition.
+    pub(crate) fn bounds(&self, topic: usize, partition: u32) -> Option<(u64, u64)> {
+        let bounds = self.live.load().topics.get(format!("topic-{topic}").as_str())?.log.bounds(partition);
+        Some((bounds.start, bounds.end))
+    }
+
+    /// The first offsets of the topic's partitions.
+    pub(crate) fn starts(&self, topic: usize) -> BTreeMap<u32, u64> {
+        let partitions = 0..self.world.plan.topics[topic].partitions;
+        partitions.filter_map(|partition| Some((partition, self.bounds(topic, partition)?.0))).collect()
+    }
+
+    /// Tells the oracle where the log began when a subscription was made.
+    pub(crate) fn note_birth(&self, subscription: usize) {
+        for topic in 0..self.world.plan.topics.len() {
+            let starts = self.starts(topic).into_iter().map(|(partition, start)| ((topic, partition), start));
+            self.world.oracle.lock().more.born.entry(subscription).or_default().extend(starts);
+        }
+    }
+
+    /// Tells the oracle of them, in runs in which they change.
+    pub(crate) fn look_at_starts(&self, topic: usize) {
+        if self.world.plan.more.is_none() {
+            return;
+        }
+        for (partition, start) in self.starts(topic) {
+            self.world.oracle.lock().starts_at((topic, partition), start, self.world.now());
+        }
+    }
+
+    /// Looks after retention from now on, in runs in which there is any, as `app` does once a snapshot is there.
+    pub(crate) fn keep_house(&self) {
+        let Some(more) = &self.world.plan.more else { return };
+        let keeper = Keeper {
+            log: Arc::clone(&self.segments),
+            delivery: self.handle.clone(),
+            state: Arc::clone(&self.state),
+            clock: self.world.clock(),
+            max_held_bytes: more.max_held,
+            blocking: Blocking::Here,
+        };
+        supervise(&self.world, keeper.run(more.check_every, self.shutdown.clone()));
     }
 
     /// Ends in order, as `app` does. False when that took too long.

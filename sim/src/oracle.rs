@@ -1,6 +1,8 @@
 //! Knows what was promised and sees what happens: events as publishers made them, the log as its tail tells it, requests as endpoints
 //! get them. Says which promise is broken, by its number.
 
+pub mod more;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -51,6 +53,8 @@ pub struct Kept {
     pub expires: Option<Time>,
     /// Whether it may become a dead letter.
     pub letters: bool,
+    /// When it was taken in.
+    pub accepted: Time,
     /// When the log said so.
     pub at: Time,
     /// In which life.
@@ -97,6 +101,7 @@ struct Held {
 /// A request that is under way.
 struct Flight {
     subscription: usize,
+    replay: bool,
     events: Vec<usize>,
 }
 
@@ -132,6 +137,8 @@ pub struct Oracle {
     pub most_held: usize,
     /// Requests that were repeated after a restart.
     pub repeats: u32,
+    /// Retention, pulled subscriptions, replays.
+    pub more: more::MoreSeen,
     held: Vec<Held>,
     max_held: usize,
     well: Vec<bool>,
@@ -175,6 +182,7 @@ impl Oracle {
             latest: Duration::ZERO,
             most_held: 0,
             repeats: 0,
+            more: more::MoreSeen::of(plan),
             held: Vec::new(),
             max_held: plan.max_held(),
             well: plan.subscriptions.iter().map(|wanted| wanted.nature == Nature::Healthy && !wanted.rated).collect(),
@@ -239,6 +247,7 @@ impl Oracle {
             durability: record.durability,
             expires: record.expires_at,
             letters: record.dead_letter == DeadLetter::Allow,
+            accepted: record.accepted_at,
             at: now,
             life: self.life,
         };
@@ -247,6 +256,10 @@ impl Oracle {
         if let Some(before) = before
             && !self.spoilt.contains(&before.place)
         {
+            if self.is_gone(before.place, before.offset) {
+                self.more.twice.insert(event);
+                return;
+            }
             let text = format!("event {event} is in the log twice: {:?} {} and {place:?} {}", before.place, before.offset, stored.offset);
             self.broken("I3", text);
         }
@@ -260,7 +273,7 @@ impl Oracle {
         let known = self.log.get(&place).cloned().unwrap_or_default();
         for (offset, event) in &known {
             let found = there.get(offset).and_then(|stored| event_of(&stored.record));
-            if found == Some(*event) {
+            if found == Some(*event) || self.is_gone(place, *offset) {
                 continue;
             }
             let durability = self.events[*event].kept.map_or(Durability::None, |kept| kept.durability);
@@ -292,7 +305,7 @@ impl Oracle {
     }
 
     /// A request reaches an endpoint; tells its number.
-    pub fn request(&mut self, subscription: usize, events: Vec<usize>, webhook_id: &str, now: Time) -> u64 {
+    pub fn request(&mut self, subscription: usize, events: Vec<usize>, replay: bool, webhook_id: &str, now: Time) -> u64 {
         self.in_flight[subscription] += 1;
         if self.in_flight[subscription] > self.limits[subscription] {
             let text = format!("{} requests at a time to subscription {subscription}", self.in_flight[subscription]);
@@ -301,9 +314,11 @@ impl Oracle {
         if self.silent[subscription].is_some_and(|since| now.since(since) > GRACE) {
             self.broken("I2", format!("a request went to subscription {subscription}, which does not deliver"));
         }
-        self.check_order(subscription, &events);
-        for event in &events {
-            self.requested(subscription, *event, now);
+        if replay {
+            self.replays(subscription, &events, now);
+        } else {
+            self.check_order(subscription, &events);
+            events.iter().for_each(|event| self.requested(subscription, *event, now));
         }
         if let [event] = events.as_slice() {
             let topic = format!("topic-{}", self.events[*event].topic);
@@ -313,7 +328,7 @@ impl Oracle {
             }
         }
         self.next += 1;
-        self.flights.insert(self.next, Flight { subscription, events });
+        self.flights.insert(self.next, Flight { subscription, replay, events });
         self.next
     }
 
@@ -346,7 +361,7 @@ impl Oracle {
         delivery.requests += 1;
         delivery.first.get_or_insert(now);
         delivery.last = now;
-        if let Some((at, then, true)) = delivery.taken.filter(|_| !by_hand) {
+        if let Some((at, then, true)) = delivery.taken.filter(|_| !by_hand && !self.more.twice.contains(&event)) {
             self.repeats += 1;
             self.check_repeat(subscription, event, at, then, life);
         }
@@ -417,8 +432,9 @@ impl Oracle {
         self.in_flight[flight.subscription] -= 1;
         self.served[flight.subscription] = now;
         let life = self.life;
+        let deliveries = if flight.replay { &mut self.more.replayed } else { &mut self.deliveries };
         for event in flight.events {
-            let delivery = self.deliveries.entry((flight.subscription, event)).or_default();
+            let delivery = deliveries.entry((flight.subscription, event)).or_default();
             delivery.gone |= gone;
             if taken {
                 let knew = delivery.taken.is_some_and(|(_, then, knew)| knew && then == life);
@@ -429,6 +445,7 @@ impl Oracle {
 
     /// A life has ended: what was under way is lost.
     pub fn died(&mut self, how: End, now: Time) {
+        self.end_doubts(now);
         self.ends.push((how, now, std::mem::take(&mut self.refused)));
         self.flights.clear();
         self.in_flight.iter_mut().for_each(|count| *count = 0);

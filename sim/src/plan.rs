@@ -1,5 +1,7 @@
 //! What a run is made of, drawn from its seed: topics, subscriptions and their endpoints, limits, and how many lives the process has.
 
+pub mod more;
+
 use std::time::Duration;
 
 use posthorn_dataplane::config;
@@ -38,6 +40,8 @@ pub struct Plan {
     pub pending_bytes: usize,
     /// The limits of delivery.
     pub delivery: config::Delivery,
+    /// What only later seeds have.
+    pub more: Option<more::More>,
 }
 
 /// A topic.
@@ -146,7 +150,16 @@ impl Plan {
             segment_bytes: random.pick(&[1 << 10, 4 << 10, 32 << 10]),
             pending_bytes: if flood { 64 << 10 } else { random.pick(&[4 << 10, 1 << 20]) },
             delivery,
+            more: None,
         }
+    }
+
+    /// The same with what this seed has beside, if it has.
+    pub fn with_more(mut self, seed: u64) -> Self {
+        if seed >= more::MORE_FROM {
+            self.more = Some(more::More::draw(seed, self.topics.len(), self.subscriptions.len(), &mut self.delivery));
+        }
+        self
     }
 }
 
@@ -156,7 +169,8 @@ impl Plan {
     pub fn max_held(&self) -> usize {
         let partitions: usize = self.topics.iter().map(|topic| topic.partitions as usize).sum();
         let lanes = self.subscriptions.len() * partitions;
-        let pages = (lanes + self.readers.len()) * PAGE;
+        let kept = self.more.as_ref().map_or(0, |more| more.readers.len() + self.subscriptions.len());
+        let pages = (lanes + self.readers.len() + kept) * PAGE;
         self.pending_bytes + usize::from(self.shards) * self.delivery.max_tail_bytes + pages
     }
 }
@@ -185,9 +199,12 @@ impl TopicPlan {
         Self { name: format!("topic-{number}"), partitions: random.pick(&[1, 1, 2, 3]), ttl }
     }
 
-    /// As the control plane sends it.
-    pub fn document(&self) -> Value {
+    /// As the control plane sends it, with an age in seconds at which events are deleted.
+    pub fn document(&self, age: Option<u64>) -> Value {
         let mut document = json!({"name": self.name, "partitions": self.partitions, "retention": {"age": "90d"}, "dedup_window": "2d"});
+        if let Some(age) = age {
+            document["retention"]["age"] = json!(format!("{age}s"));
+        }
         if let Some(ttl) = self.ttl {
             document["ttl"] = json!(format!("{ttl}s"));
         }
@@ -245,8 +262,11 @@ impl Wanted {
     }
 
     /// As the control plane sends it, with this status.
-    pub fn document(&self, status: &str) -> Value {
+    pub fn document(&self, status: &str, pulled: bool) -> Value {
         let mut document = self.spec.clone();
+        if pulled {
+            document["mode"] = json!("pull");
+        }
         document["id"] = json!(self.id.to_string());
         document["status"] = json!(status);
         document

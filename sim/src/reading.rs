@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use posthorn_dataplane::read::{Item, Query, Slice};
+use posthorn_domain::problem::Code;
 
 use crate::node::Node;
 use crate::oracle::event_of;
@@ -53,6 +54,10 @@ impl Reading {
                     };
                     let known = oracle.log.get(&(topic, partition)).and_then(|log| log.get(&offset)).copied();
                     let expected = self.expected.entry(partition).or_insert(0);
+                    // What retention has taken since nobody can be given.
+                    if *expected < offset && oracle.is_gone((topic, partition), offset - 1) {
+                        *expected = offset;
+                    }
                     if *expected != offset || known != Some(event) {
                         let text = format!(
                             "a reader of topic {topic} got event {event} at {partition}/{offset}; next was {expected}, and there is {known:?}"
@@ -76,12 +81,34 @@ impl Reading {
 
 /// Reads for as long as the process lives.
 pub(crate) async fn read(world: Arc<World>, node: Rc<Node>, reading: Rc<RefCell<Reading>>) {
+    while read_on(&world, &node, &reading).await {}
+}
+
+/// Retention has passed the reader, which begins anew with what there is. True when that is so.
+fn begin_anew(world: &World, node: &Node, reading: &RefCell<Reading>) -> bool {
+    let mut me = reading.borrow_mut();
+    let starts = node.starts(me.topic);
+    let passed = starts.iter().any(|(partition, start)| me.expected.get(partition).copied().unwrap_or(0) < *start);
+    if !passed {
+        let text = format!("a reader hears that retention has passed it at {:?}; the log begins at {starts:?}", me.expected);
+        world.oracle.lock().broken("I2", text);
+    }
+    (me.expected, me.cursor) = (starts, "earliest".into());
+    passed
+}
+
+/// Reads until retention has passed it, which is told, or the process ends.
+async fn read_on(world: &World, node: &Node, reading: &RefCell<Reading>) -> bool {
     let topic = format!("topic-{}", reading.borrow().topic);
     let cursor = reading.borrow().cursor.clone();
     let query = Query { cursor: Some(cursor), ..Query::default() };
     let mut session = match node.reader.open(&topic, &query).await {
         Ok(session) => session,
-        Err(problem) => return world.oracle.lock().broken("I1", format!("a reader of {topic} cannot go on: {}", problem.detail())),
+        Err(problem) if problem.code() == Code::CursorExpired => return begin_anew(world, node, reading),
+        Err(problem) => {
+            world.oracle.lock().broken("I1", format!("a reader of {topic} cannot go on: {}", problem.detail()));
+            return false;
+        }
     };
     loop {
         let (limit, wait, pause) = {
@@ -91,21 +118,23 @@ pub(crate) async fn read(world: Arc<World>, node: Rc<Node>, reading: Rc<RefCell<
         let next = session.next(limit, Duration::from_millis(wait)).await;
         if world.disk.is_dead() {
             // The process has ended, and nobody hears what it still says.
-            return;
+            return false;
         }
         match next {
             Ok(slice) => {
                 let mut me = reading.borrow_mut();
-                me.take(&world, &slice);
+                node.look_at_starts(me.topic);
+                me.take(world, &slice);
                 me.cursor = slice.cursor.to_string();
                 if !slice.entries.is_empty() {
                     world.note(format_args!("a reader of {topic} gets {}", slice.entries.len()));
                 }
             }
+            Err(problem) if problem.code() == Code::CursorExpired => return begin_anew(world, node, reading),
             Err(problem) => world.oracle.lock().broken("I1", format!("a reader of {topic} hears {}", problem.detail())),
         }
         if session.is_over() {
-            return;
+            return false;
         }
         sleep(pause).await;
     }

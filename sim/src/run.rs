@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use posthorn_domain::node::{self, ReplayState};
 use posthorn_domain::time::Time;
 use posthorn_storage::log::{Gap, Log as _, TopicSettings};
 use posthorn_storage::state::State as _;
@@ -16,10 +17,12 @@ use tokio::task::LocalSet;
 use crate::actors::{Publisher, disable, meddle, publish, set};
 use crate::check;
 use crate::control::{Control, Status};
+use crate::keeping::{Keeping, keep_reading};
 use crate::network::Network;
 use crate::node::Node;
 use crate::oracle::End;
 use crate::plan::Plan;
+use crate::pulling::{flip, pull};
 use crate::random::Random;
 use crate::reading::{Reading, read};
 use crate::world::{Violation, World, sleep};
@@ -50,7 +53,7 @@ pub fn run(seed: u64, verbose: bool) -> Report {
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime needs memory only");
     runtime.block_on(async {
         let mut random = Random::new(seed);
-        let plan = Plan::draw(&mut random);
+        let plan = Plan::draw(&mut random).with_more(seed);
         let world = World::new(plan, &mut random, verbose);
         let ran = Lives::new(&world, &mut random).run().await;
         if let Err(error) = ran {
@@ -87,6 +90,9 @@ struct Lives {
     control: Rc<RefCell<Control>>,
     publishers: Vec<Rc<RefCell<Publisher>>>,
     readings: Vec<Rc<RefCell<Reading>>>,
+    kept: Vec<Rc<RefCell<Keeping>>>,
+    /// Of what only later seeds have.
+    more: Random,
     state: Arc<Memory>,
 }
 
@@ -96,7 +102,12 @@ impl Lives {
         let over = u64::from(plan.crashes + 1) * 15_000;
         let publishers: Vec<_> = (0..2).map(|_| Publisher::new(random.fork(), plan.events / 2, over)).collect();
         let readings: Vec<_> = plan.readers.iter().map(|topic| Reading::new(*topic, random.fork())).collect();
+        let mut more = plan.more.as_ref().map_or(Random::new(0), |more| more.random.clone());
+        let kept = plan.more.iter().flat_map(|more| &more.readers).enumerate();
+        let kept: Vec<_> = kept.map(|(number, what)| Rc::new(RefCell::new(Keeping::new(number, *what, more.fork())))).collect();
         Self {
+            kept,
+            more,
             network: Network::new(Arc::clone(world), random),
             control: Rc::new(RefCell::new(Control::new(plan))),
             publishers: publishers.into_iter().map(|publisher| Rc::new(RefCell::new(publisher))).collect(),
@@ -146,6 +157,7 @@ impl Lives {
         self.look(&node).await?;
         let all = self.control.borrow().all(&self.world.plan);
         node.apply(&all).await;
+        node.keep_house();
         let node = Rc::new(node);
         let world = &self.world;
         self.is_ready();
@@ -153,6 +165,17 @@ impl Lives {
         tokio::task::spawn_local(disable(Arc::clone(world), Rc::clone(&node), Rc::clone(&self.control)));
         for reading in &self.readings {
             tokio::task::spawn_local(read(Arc::clone(world), Rc::clone(&node), Rc::clone(reading)));
+        }
+        if world.plan.more.is_some() {
+            for keeping in &self.kept {
+                tokio::task::spawn_local(keep_reading(Arc::clone(world), Rc::clone(&node), Rc::clone(keeping)));
+            }
+            let pulling = pull(Arc::clone(world), Rc::clone(&node), Rc::clone(&self.control), self.more.fork());
+            tokio::task::spawn_local(pulling);
+            if !last {
+                let flipping = flip(Arc::clone(world), Rc::clone(&node), Rc::clone(&self.control), self.more.fork());
+                tokio::task::spawn_local(flipping);
+            }
         }
         let publishing: Vec<_> = self
             .publishers
@@ -189,12 +212,16 @@ impl Lives {
     /// Compares what the log has now with what it must have.
     async fn look(&self, node: &Node) -> Result<(), String> {
         for (number, topic) in self.world.plan.topics.iter().enumerate() {
-            let age = posthorn_domain::units::Dur::from_secs(90 * 86_400);
+            let keeps = self.world.plan.more.as_ref().map(|more| more.keeps[number]);
+            let age = posthorn_domain::units::Dur::from_secs(keeps.and_then(|keeps| keeps.age).unwrap_or(90 * 86_400));
             let settings = TopicSettings { incarnation: 1, partitions: topic.partitions, retention_age: Some(age), retention_bytes: None };
             let log = node.log.open(&topic.name.parse().map_err(|_| "a name")?, settings).map_err(|error| error.to_string())?;
             for partition in 0..topic.partitions {
-                let end = log.bounds(partition).end;
-                let (mut records, mut gaps, mut next) = (Vec::new(), Vec::<Gap>::new(), 0);
+                let (start, end) = (log.bounds(partition).start, log.bounds(partition).end);
+                if keeps.is_some() {
+                    self.world.oracle.lock().starts_at((number, partition), start, self.world.now());
+                }
+                let (mut records, mut gaps, mut next) = (Vec::new(), Vec::<Gap>::new(), start);
                 while next < end {
                     let page = log.read(partition, next, 1 << 20, 1000).await.map_err(|error| error.to_string())?;
                     if page.next <= next {
@@ -209,6 +236,9 @@ impl Lives {
                 for reading in self.readings.iter().filter(|reading| reading.borrow().topic() == number) {
                     reading.borrow_mut().clamp(partition, end);
                 }
+                for keeping in self.kept.iter().filter(|keeping| keeping.borrow().topic() == number) {
+                    keeping.borrow_mut().clamp(partition, end);
+                }
             }
         }
         Ok(())
@@ -222,7 +252,7 @@ impl Lives {
         sleep(100).await;
         for number in 0..world.plan.subscriptions.len() {
             let status = self.control.borrow().statuses[number];
-            if matches!(status, Status::Unborn | Status::Paused | Status::Disabled) {
+            if matches!(status, Status::Unborn | Status::Paused | Status::Disabled | Status::Pulled) {
                 set(&world, node, &self.control, number, Status::Active).await;
             }
         }
@@ -235,6 +265,9 @@ impl Lives {
                 let what = self.waits(node).await?.unwrap_or_default();
                 world.oracle.lock().broken("I2", format!("it does not come to rest: {what}"));
             }
+        }
+        if world.plan.more.is_some() {
+            (0..world.plan.topics.len()).for_each(|topic| node.look_at_starts(topic));
         }
         let how = stop(node).await?;
         check::accounts(&world, &self.control.borrow(), &self.state);
@@ -255,7 +288,17 @@ impl Lives {
         if let Some(number) = owner {
             return Ok(Some(format!("subscription {number} has retries in the store")));
         }
-        Ok(check::readers(&self.world.oracle.lock(), &self.readings))
+        let running = self.world.oracle.lock().more.replays.clone();
+        for run in running.iter().filter(|run| self.control.borrow().statuses[run.subscription] != Status::Deleted) {
+            let replays = node.handle.replays(self.world.plan.subscriptions[run.subscription].id).await;
+            let goes_on = |replay: &node::Replay| replay.id == run.id.to_string() && replay.state == ReplayState::Running;
+            if replays.ok().flatten().is_some_and(|replays| replays.iter().any(goes_on)) {
+                return Ok(Some(format!("a replay goes on: {run:?}")));
+            }
+        }
+        let oracle = self.world.oracle.lock();
+        let behind = self.kept.iter().find_map(|keeping| keeping.borrow().behind(&oracle));
+        Ok(behind.or_else(|| check::readers(&oracle, &self.readings)))
     }
 }
 

@@ -11,9 +11,11 @@ use posthorn_domain::qos::Durability;
 use posthorn_domain::record::{Record, RouteHint};
 use posthorn_domain::time::Time;
 use posthorn_storage::log::segments::SegmentLog;
-use posthorn_storage::log::{Appending, Bounds, Health, Log, LogError, Page, TopicLog, TopicSettings};
+use posthorn_storage::log::{Appending, Bounds, Health, Log, LogError, Page, TopicLog, TopicSettings, Wanted};
 use tokio::sync::Notify;
 
+use crate::node::number_of;
+use crate::plan::more::Keeps;
 use crate::random::Random;
 use crate::world::World;
 
@@ -30,6 +32,7 @@ struct Shared {
 }
 
 struct SlowTopic {
+    keeps: Option<Keeps>,
     topic: Arc<dyn TopicLog>,
     shared: Arc<Shared>,
 }
@@ -42,6 +45,11 @@ impl SlowLog {
 }
 
 impl Shared {
+    /// What the topic keeps, in runs that have such things.
+    fn keeps(&self, topic: &TopicName) -> Option<Keeps> {
+        self.world.plan.more.as_ref().zip(number_of(topic)).map(|(more, number)| more.keeps[number])
+    }
+
     async fn take_time(&self) {
         let millis = {
             let mut random = self.random.lock();
@@ -53,8 +61,9 @@ impl Shared {
 
 impl Log for SlowLog {
     fn open(&self, topic: &TopicName, settings: TopicSettings) -> Result<Arc<dyn TopicLog>, LogError> {
-        let topic = self.log.open(topic, settings)?;
-        Ok(Arc::new(SlowTopic { topic, shared: Arc::clone(&self.shared) }))
+        let keeps = self.shared.keeps(topic);
+        let topic = self.log.open(topic, keeps.map_or(settings, |keeps| keeps.lay_over(settings)))?;
+        Ok(Arc::new(SlowTopic { topic, keeps, shared: Arc::clone(&self.shared) }))
     }
 
     fn remove(&self, topic: &TopicName) -> Result<(), LogError> {
@@ -89,6 +98,10 @@ impl TopicLog for SlowTopic {
         .boxed()
     }
 
+    fn skip(&self, partition: u32, from: u64, wanted: &Wanted) -> u64 {
+        if self.keeps.is_some() { self.topic.skip(partition, from, wanted) } else { from }
+    }
+
     fn bounds(&self, partition: u32) -> Bounds {
         self.topic.bounds(partition)
     }
@@ -106,6 +119,6 @@ impl TopicLog for SlowTopic {
     }
 
     fn set_retention(&self, settings: TopicSettings) {
-        self.topic.set_retention(settings);
+        self.topic.set_retention(self.keeps.map_or(settings, |keeps| keeps.lay_over(settings)));
     }
 }

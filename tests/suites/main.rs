@@ -31,6 +31,7 @@ mod nakadi;
 mod operations;
 mod outage;
 mod parity;
+mod passing_over;
 mod planes;
 mod publish;
 mod pull;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, ensure};
-use posthorn_tests::{Config, Posthorn, Receiver, eventually};
+use posthorn_tests::{Behaviour, Config, Posthorn, Receiver, eventually};
 use serde_json::{Value, json};
 
 use crate::kit::{SOON, event, ids, in_force, metric, read_all, subscribe, topic};
@@ -93,6 +93,129 @@ async fn beyond_the_limit_what_was_held_is_dropped_and_told() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn what_waits_for_another_attempt_becomes_a_dead_letter_with_its_event() -> Result<()> {
+    let (receiver, posthorn) = (Receiver::start().await?, start(json!({})).await?);
+    let id = waiting(&posthorn, &receiver, "/waits", json!({"retry": {"schedule": ["1h"]}}), (EVENTS, SIZE)).await?;
+    keep(&posthorn, "1MiB").await?;
+    let passed = passed(&posthorn, KEPT).await?;
+    let letters = letters(&posthorn, &id, passed).await?;
+    let mut gone = BTreeSet::new();
+    for letter in &letters {
+        ensure!(letter["reason"] == "retention_passed" && letter["attempts"] == 1, "{letter}");
+        ensure!(
+            letter["event"]["data"]["filler"].as_str().is_some_and(|filler| filler.len() == SIZE),
+            "the event is not all there: {letter}"
+        );
+        gone.insert(letter["event"]["id"].as_str().context("the event's id")?.to_owned());
+    }
+    let left = ids(&read_all(&posthorn, "kept").await?);
+    ensure!(gone.len() == passed && left.iter().all(|id| !gone.contains(id)), "{gone:?}, and {left:?} are left");
+    waits(&posthorn, &id, EVENTS - passed).await?;
+    ensure!(metric(&posthorn, "posthorn_lane_retention_passed_total").await? == passed as f64, "counted otherwise");
+    told(&posthorn, &id, "dead_lettered").await?;
+    // It goes on from there when a person asks.
+    receiver.on("/waits", Behaviour::Ok);
+    let letter = letters[0]["id"].as_str().context("an id")?;
+    posthorn.control().post(&format!("/v1/dead-letters/{letter}/retry"), &json!({})).await?.expect(202)?;
+    let again = || async { receiver.received("/waits").iter().any(|request| request.header("posthorn-attempt") == "2").then_some(()) };
+    eventually("the second attempt", SOON, again).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_the_store_knows_of_is_found_too() -> Result<()> {
+    let (receiver, mut posthorn) = (Receiver::start().await?, start(json!({"delivery": {"max_retention_letters": 10_000}})).await?);
+    // Twice what a subscription holds of them in memory.
+    let count = 2_100;
+    let members = json!({"retry": {"schedule": ["1h"]}, "limits": {"in_flight": 64}});
+    let id = waiting(&posthorn, &receiver, "/store", members, (count, 1_000)).await?;
+    posthorn.kill9();
+    posthorn.restart().await?;
+    keep(&posthorn, "1MiB").await?;
+    let probe = || async {
+        let letters = letters_of(&posthorn, &id).await.ok()?;
+        let left = ids(&read_all(&posthorn, "kept").await.ok()?);
+        (left.len() < 1_000 && letters.len() + left.len() == count).then_some((letters, left))
+    };
+    let (letters, left) = eventually("what is gone became dead letters", SOON, probe).await?;
+    let all: BTreeSet<&String> = letters.iter().chain(&left).collect();
+    ensure!(all.len() == count, "{} of {count} are accounted for", all.len());
+    ensure!(metric(&posthorn, "posthorn_lane_retention_passed_total").await? == letters.len() as f64, "counted otherwise");
+    Ok(())
+}
+
+#[tokio::test]
+async fn of_many_that_wait_one_dead_letter_tells() -> Result<()> {
+    let (receiver, posthorn) = (Receiver::start().await?, start(json!({"delivery": {"max_retention_letters": 10}})).await?);
+    let id = waiting(&posthorn, &receiver, "/many", json!({"retry": {"schedule": ["1h"]}}), (EVENTS, SIZE)).await?;
+    keep(&posthorn, "1MiB").await?;
+    let passed = passed(&posthorn, KEPT).await?;
+    waits(&posthorn, &id, EVENTS - passed).await?;
+    let page = posthorn.control().get(&format!("/v1/dead-letters?subscription={id}&limit=1000")).await?.expect(200)?;
+    let (ranges, single): (Vec<_>, Vec<_>) =
+        page["items"].as_array().context("items")?.iter().partition(|letter| letter["event"]["type"] == "posthorn.log.gap");
+    ensure!(single.len() >= 10 && !ranges.is_empty() && single.len() + ranges.len() < passed, "{page}");
+    let counted = |letter: &&Value| letter["detail"].as_str()?.split(' ').find_map(|word| word.parse::<usize>().ok());
+    let told: usize = ranges.iter().filter_map(counted).sum();
+    ensure!(told + single.len() == passed, "{told} and {} of {passed}: {page}", single.len());
+    ensure!(metric(&posthorn, "posthorn_lane_retention_passed_total").await? == passed as f64, "counted otherwise");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_waits_without_dead_letters_holds_the_log() -> Result<()> {
+    let (receiver, posthorn) = (Receiver::start().await?, start(json!({})).await?);
+    let members = json!({"retry": {"schedule": vec!["3s"; 30]}, "qos": {"dead_letter": "never"}});
+    waiting(&posthorn, &receiver, "/holds", members, (EVENTS, SIZE)).await?;
+    keep(&posthorn, "1MiB").await?;
+    held(&posthorn, |bytes| bytes > 0.0).await?;
+    ensure!(ids(&read_all(&posthorn, "kept").await?).len() == EVENTS, "events are gone");
+    receiver.on("/holds", Behaviour::Ok);
+    passed(&posthorn, KEPT).await?;
+    ensure!(metric(&posthorn, "posthorn_lane_retention_passed_total").await? == 0.0, "something was lost");
+    ensure!(metric(&posthorn, "posthorn_deliveries_ended_total").await? == 0.0, "something was given up");
+    Ok(())
+}
+
+/// A subscription of which so many events, of so many bytes, wait for another attempt; gives its id.
+async fn waiting(posthorn: &Posthorn, receiver: &Receiver, path: &str, members: Value, (count, size): (usize, usize)) -> Result<String> {
+    topic(posthorn, "kept", json!({"retention": {"bytes": "1GiB"}, "durability": "log"})).await?;
+    // The event's fault, so that no breaker opens and every event is tried.
+    receiver.on(path, Behaviour::Status(400));
+    let id = subscribe(posthorn, "kept", &receiver.url(path), members).await?;
+    fill(posthorn, count, size).await?;
+    waits(posthorn, &id, count).await?;
+    Ok(id)
+}
+
+async fn keep(posthorn: &Posthorn, bytes: &str) -> Result<()> {
+    topic(posthorn, "kept", json!({"retention": {"bytes": bytes}, "durability": "log"})).await
+}
+
+async fn fill(posthorn: &Posthorn, count: usize, size: usize) -> Result<()> {
+    let filler = "x".repeat(size);
+    for number in 0..count {
+        let mut event = event("kept", &format!("e{number}"));
+        event["data"]["filler"] = json!(filler);
+        posthorn.data().publish(&event).await?.expect(202)?;
+    }
+    Ok(())
+}
+
+async fn waits_now(posthorn: &Posthorn, id: &str) -> Option<usize> {
+    let state = posthorn.control().get(&format!("/v1/subscriptions/{id}")).await.ok()?.json().ok()?["state"].clone();
+    let rests = state["in_flight"] == 0 && state["lag"] == 0;
+    state["waiting"].as_u64().filter(|_| rests).and_then(|waiting| usize::try_from(waiting).ok())
+}
+
+/// Waits until so many deliveries wait for another attempt, and nothing is under way.
+async fn waits(posthorn: &Posthorn, id: &str, count: usize) -> Result<()> {
+    // The state counts what is in memory only.
+    let least = count.min(1_024);
+    let probe = || async { waits_now(posthorn, id).await.filter(|waiting| *waiting >= least && *waiting <= count).map(drop) };
+    eventually(&format!("{count} deliveries wait"), SOON, probe).await
+}
+
 async fn start(more: Value) -> Result<Posthorn> {
     let mut config =
         Config::with(json!({"log": {"segment_bytes": "64KiB", "retention_check": "100ms"}, "delivery": {"operations_interval": "50ms"}}));
@@ -110,12 +233,7 @@ async fn behind(posthorn: &Posthorn, receiver: &Receiver, path: &str, members: V
     let mut members = members;
     members["status"] = "paused".into();
     let id = subscribe(posthorn, "kept", &receiver.url(path), members).await?;
-    let filler = "x".repeat(SIZE);
-    for number in 0..EVENTS {
-        let mut event = event("kept", &format!("e{number}"));
-        event["data"]["filler"] = json!(filler);
-        posthorn.data().publish(&event).await?.expect(202)?;
-    }
+    fill(posthorn, EVENTS, SIZE).await?;
     Ok(id)
 }
 
@@ -138,6 +256,18 @@ async fn letters(posthorn: &Posthorn, id: &str, count: usize) -> Result<Vec<Valu
         (items.len() == count).then_some(items)
     };
     eventually(&format!("{count} dead letters"), SOON, probe).await
+}
+
+/// The events of all dead letters of the subscription, page by page.
+async fn letters_of(posthorn: &Posthorn, id: &str) -> Result<Vec<String>> {
+    let (mut events, mut more) = (Vec::new(), String::new());
+    loop {
+        let page = posthorn.control().get(&format!("/v1/dead-letters?subscription={id}&limit=1000{more}")).await?.expect(200)?;
+        let items = page["items"].as_array().context("items")?;
+        events.extend(items.iter().filter_map(|letter| letter["event"]["id"].as_str()).map(str::to_owned));
+        let Some(token) = page["next_page_token"].as_str() else { return Ok(events) };
+        more = format!("&page_token={token}");
+    }
 }
 
 /// Waits until so many bytes are held beyond retention.

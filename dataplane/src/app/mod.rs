@@ -4,7 +4,8 @@
 
 mod operations;
 mod plane;
-mod retention;
+#[doc(hidden)]
+pub mod retention;
 mod shards;
 mod sinks;
 
@@ -32,7 +33,7 @@ use crate::answers::Answers;
 use crate::broker;
 use crate::config::Config;
 use crate::control::{self, cache::Cache};
-use crate::delivery::{Handle, Setup, Writer, WriterHandle};
+use crate::delivery::{Blocking, Handle, Setup, Writer, WriterHandle};
 use crate::egress::{Resolver, ResolverConfig, client_config};
 use crate::explain::Explainer;
 use crate::ingest::http::{Door, accept_loop};
@@ -242,6 +243,7 @@ impl DataPlane {
             state: Arc::clone(&state),
             clock: clock.clone(),
             max_held_bytes: config.log.max_held_bytes,
+            blocking: Blocking::Pool(tokio::runtime::Handle::current()),
         };
 
         // Doors.

@@ -11,10 +11,10 @@ use posthorn_domain::ids::SubscriptionId;
 use posthorn_domain::names::TopicName;
 use posthorn_storage::log::Expired;
 use posthorn_storage::log::segments::SegmentLog;
-use posthorn_storage::state::State;
+use posthorn_storage::state::{Batch, State};
 use tokio_util::sync::CancellationToken;
 
-use crate::delivery::Handle;
+use crate::delivery::{Blocking, Handle};
 
 /// How long a deletion waits for the state store. Beyond that the disk may need the room: lanes then find what is missing by
 /// themselves.
@@ -24,25 +24,33 @@ const STORED_WITHIN: Duration = Duration::from_secs(10);
 type Needs = BTreeMap<(TopicName, u32), u64>;
 
 /// Looks after retention.
-pub(super) struct Keeper {
-    pub(super) log: Arc<SegmentLog>,
-    pub(super) delivery: Handle,
-    pub(super) state: Arc<dyn State>,
-    pub(super) clock: Clock,
+pub struct Keeper {
+    /// What it looks after.
+    pub log: Arc<SegmentLog>,
+    /// The shards, which know what is needed.
+    pub delivery: Handle,
+    /// Where deliveries wait of which memory knows nothing.
+    pub state: Arc<dyn State>,
+    /// The time.
+    pub clock: Clock,
     /// What may be held beyond retention, over all topics.
-    pub(super) max_held_bytes: u64,
+    pub max_held_bytes: u64,
+    /// Where files are looked at and deleted.
+    pub blocking: Blocking,
 }
 
 impl Keeper {
     /// Runs until `shutdown`.
-    pub(super) async fn run(self, every: Duration, shutdown: CancellationToken) {
+    pub async fn run(self, every: Duration, shutdown: CancellationToken) {
         let mut ticks = tokio::time::interval(every);
         loop {
             tokio::select! {
+                biased;
                 () = shutdown.cancelled() => return,
                 _ = ticks.tick() => {}
             }
             tokio::select! {
+                biased;
                 () = shutdown.cancelled() => return,
                 swept = self.sweep() => if swept.is_none() {
                     tracing::warn!("retention could not be looked after this time");
@@ -55,7 +63,7 @@ impl Keeper {
     #[expect(clippy::cast_precision_loss, reason = "a gauge")]
     async fn sweep(&self) -> Option<()> {
         let (log, now) = (Arc::clone(&self.log), self.clock.now());
-        let expired = tokio::task::spawn_blocking(move || log.expired(now)).await.ok()?;
+        let expired = self.blocking.run(move || log.expired(now)).await?;
         let needs = if expired.is_empty() { Needs::new() } else { self.needs(&expired).await? };
         let (going, held) = divide(expired, &needs, self.max_held_bytes);
         gauge!("posthorn_log_held_bytes").set(held as f64);
@@ -73,13 +81,18 @@ impl Keeper {
             Ok(false) => return None,
             Err(_) => tracing::warn!("the state store takes long; segments are deleted before it has what lanes lose by it"),
         }
+        // What the power may take of the state would otherwise need events that are gone.
+        let state = Arc::clone(&self.state);
+        if let Err(error) = self.blocking.run(move || state.commit(Batch::new(), true)).await? {
+            tracing::warn!(%error, "the state store cannot be synced; segments are deleted all the same");
+        }
         let log = Arc::clone(&self.log);
-        let deleted = tokio::task::spawn_blocking(move || {
+        let deleted = self.blocking.run(move || {
             for gone in going {
                 log.delete(&gone);
             }
         });
-        deleted.await.ok()
+        deleted.await
     }
 
     async fn needs(&self, expired: &[Expired]) -> Option<Needs> {
@@ -87,11 +100,11 @@ impl Keeper {
         let parts: Arc<[(TopicName, u32)]> = parts.into_iter().collect();
         let needed = self.delivery.needed(Arc::clone(&parts)).await?;
         let state = Arc::clone(&self.state);
-        let looked_up = tokio::task::spawn_blocking(move || {
+        let looked_up = self.blocking.run(move || {
             let parts = parts.iter().zip(needed);
             parts.map(|(part, (offset, spilled))| (part.clone(), offset.min(least_waiting(&*state, part, &spilled)))).collect()
         });
-        looked_up.await.ok()
+        looked_up.await
     }
 }
 

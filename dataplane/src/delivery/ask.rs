@@ -73,7 +73,7 @@ impl Shard {
                 let needed = parts.iter().map(|(topic, partition)| self.needed(topic, *partition));
                 drop(answer.send(needed.collect()));
             }
-            Ask::Pass(places, answer) => self.pass(&places, answer),
+            Ask::Pass(places, answer) => self.pass(places, answer),
             Ask::Pulled(id, answer) => drop(answer.send(self.pulled(id))),
             Ask::Moved(id, moves, answer, stored) => self.on_moved(id, &moves, answer, stored),
             Ask::Replay(row, ranges, answer, stored) => drop(answer.send(self.begin_replay(*row, ranges, stored))),

@@ -1,10 +1,10 @@
-//! Where a shard has the state store read, which blocks: on the runtime's pool, or in a simulation at once.
+//! Where work is done that blocks, such as reading the state store: on the runtime's pool, or in a simulation at once.
 
 use tokio::runtime::Handle;
 
 /// The place.
 #[derive(Clone)]
-pub(super) enum Blocking {
+pub enum Blocking {
     /// The pool of this runtime.
     Pool(Handle),
     /// The thread that asks.
@@ -13,7 +13,7 @@ pub(super) enum Blocking {
 
 impl Blocking {
     /// What `work` gives; none when it panicked or the pool is gone.
-    pub(super) async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    pub(crate) async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         match self {
             Self::Pool(pool) => pool.spawn_blocking(work).await.ok(),
             Self::Here => Some(work()),

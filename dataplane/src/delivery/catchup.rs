@@ -88,6 +88,9 @@ impl Shard {
         if next >= end {
             if lane.until.is_none() {
                 self.move_on(id, key, next);
+            } else {
+                // A replay whose rest the log has lost was put at its end.
+                self.end_replay(id, key);
             }
             return;
         }

@@ -38,6 +38,7 @@ mod purse;
 mod rate;
 mod replays;
 mod request;
+mod rescue;
 mod retention;
 mod retry_budget;
 mod service;
@@ -53,6 +54,8 @@ mod window;
 mod work;
 mod writer;
 
+#[doc(hidden)]
+pub use blocking::Blocking;
 pub use pull::{Moves, Place, Pull, Pulled, Waiting};
 pub use retention::Place as LogPlace;
 pub use service::{Handle, ReplayRange, Service, Setup};

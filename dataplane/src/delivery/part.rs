@@ -14,6 +14,8 @@ pub(super) struct Part {
     pub(super) fed: u64,
     /// Whether a read of the log is under way, because records were missed.
     pub(super) reading: bool,
+    /// Events below have been given up to retention.
+    pub(super) passed: u64,
     /// When the last event that was fed had been taken in.
     pub(super) last_at: Time,
 }

@@ -21,7 +21,7 @@ use super::subscriber::Subscriber;
 use super::tell;
 use super::work::Done;
 
-/// Bytes of events that one sweep keeps as dead letters; what goes beyond is told of as ranges.
+/// Bytes of events that one sweep keeps as dead letters, for lanes and again for what waits; what goes beyond is told of as ranges.
 const LETTER_BYTES: usize = 16 << 20;
 const PAGE_BYTES: usize = 1 << 20;
 const PAGE_RECORDS: usize = 512;
@@ -75,16 +75,18 @@ impl Shard {
         needed
     }
 
-    /// Events below these places are about to be deleted: lanes that are behind are put there, and what they lose becomes dead
-    /// letters where that is allowed. Answered once all of it is stored.
-    pub(super) fn pass(&mut self, places: &[Place], answer: oneshot::Sender<()>) {
+    /// Events below these places are about to be deleted: lanes that are behind are put there, and what they and waiting deliveries
+    /// lose becomes dead letters where that is allowed. Answered once all of it is stored.
+    pub(super) fn pass(&mut self, places: Arc<[Place]>, answer: oneshot::Sender<()>) {
         let mut room = LETTER_BYTES;
-        for (topic, partition, end) in places {
+        for (topic, partition, end) in &*places {
             let Some(number) = self.numbers.get(&(topic.clone(), *partition)).copied() else { continue };
+            if let Some(part) = self.parts.get_mut(&number) {
+                part.passed = part.passed.max(*end);
+            }
             self.pass_part(number, *end, &mut room);
         }
-        self.after_commit.push(answer);
-        self.commit.at = Some(Time::ZERO);
+        self.rescue(places, LETTER_BYTES, answer);
     }
 
     fn pass_part(&mut self, number: u32, end: u64, room: &mut usize) {
@@ -109,6 +111,7 @@ impl Shard {
                 one_by_one.push((id, key, range));
             } else {
                 self.lose_lane_range(id, key, range, Reason::RetentionPassed);
+                self.end_replay(id, key);
             }
             self.look_at(id);
         }
@@ -170,7 +173,7 @@ impl Shard {
             return 0;
         }
         let kept = stored.record.dead_letter == DeadLetterRule::Allow;
-        tell::retention_passed(&self.context, id, &name, partition, stored.offset..stored.offset + 1, kept);
+        tell::retention_passed(&self.context, id, &name, partition, (stored.offset..stored.offset + 1, 1), kept);
         tell::given_up(&self.context, id, &name, Reason::RetentionPassed, kept);
         let ended = if kept { &self.context.metrics.dead_lettered } else { &self.context.metrics.dropped };
         ended.increment(1);
@@ -223,7 +226,7 @@ impl Shard {
         let last = lost.end - 1;
         let detail = if reason == Reason::RetentionPassed {
             let allowed = allows(subscriber);
-            tell::retention_passed(&self.context, id, &topic, partition, lost.clone(), allowed);
+            tell::retention_passed(&self.context, id, &topic, partition, (lost.clone(), lost.end - lost.start), allowed);
             tracing::warn!(subscription = %id, %topic, from = lost.start, to = lost.end, allowed, "retention passed a lane");
             if !allowed {
                 return tell::given_up(&self.context, id, &topic, reason, false);
@@ -282,6 +285,6 @@ impl Shard {
 }
 
 /// Whether what it does not get may become dead letters.
-fn allows(subscriber: &Subscriber) -> bool {
+pub(super) fn allows(subscriber: &Subscriber) -> bool {
     subscriber.route.subscription.spec.qos.dead_letter == DeadLetterRule::Allow
 }

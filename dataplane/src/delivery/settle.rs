@@ -17,6 +17,7 @@ use super::item::{Item, Origin};
 use super::lane::{LaneKey, weight};
 use super::outcome::Verdict;
 use super::replays::Went;
+use super::retention::allows;
 use super::shard::Shard;
 use super::subscriber::{Items, RETRIES_IN_MEMORY};
 use super::tell::{self, DISABLE_AFTER};
@@ -140,6 +141,10 @@ impl Shard {
         if self.subscribers.get(&id).is_some_and(|subscriber| subscriber.replays.is_cancelled(item.of_replay())) {
             return self.settle(id, &item);
         }
+        if self.has_passed(&item) {
+            let now = self.context.clock.now();
+            return self.give_up_passed(id, Item { made: made + 1, ..item }, now);
+        }
         let source = match &item.origin {
             Origin::Retry(retry) => retry.source.clone(),
             Origin::Lane(..) => self.log_source(&item),
@@ -177,16 +182,19 @@ impl Shard {
     /// The delivery ends without success: a dead letter, or dropped where a rule forbids those.
     fn give_up(&mut self, id: SubscriptionId, item: Item, reason: Reason, detail: &str, report: Option<&Report>, now: Time) {
         let Some(subscriber) = self.subscribers.get(&id) else { return };
-        let by_contract = subscriber.route.subscription.spec.qos.dead_letter;
         let record = item.stored.as_ref().map(|stored| &stored.record);
         // An event that is gone from the log cannot say what it allowed.
         let by_event = record.map_or(item.position.is_some(), |record| record.dead_letter == DeadLetterRule::Allow);
-        let allowed = by_contract == DeadLetterRule::Allow && by_event;
+        let allowed = allows(subscriber) && by_event;
         let outcome = if allowed { Outcome::DeadLettered } else { Outcome::Dropped };
         if allowed {
             self.context.metrics.dead_lettered.increment(1);
         } else {
             self.context.metrics.dropped.increment(1);
+        }
+        if reason == Reason::RetentionPassed && self.has_passed(&item) {
+            let (partition, offset) = (item.place().partition, item.place().offset);
+            tell::retention_passed(&self.context, id, &item.topic, partition, (offset..offset + 1, 1), allowed);
         }
         tell::given_up(&self.context, id, &item.topic, reason, allowed);
         let made = if report.is_some() { item.made } else { item.made - 1 };
@@ -222,6 +230,22 @@ impl Shard {
         self.record(id, &item, report.unwrap_or(&none), outcome, None);
         self.count_replay(id, &item, Went::Failed);
         self.settle(id, &item);
+    }
+
+    /// Retention takes the event before another attempt can be made.
+    pub(super) fn give_up_passed(&mut self, id: SubscriptionId, item: Item, now: Time) {
+        let detail = "retention deleted the event before another attempt could be made";
+        self.give_up(id, item, Reason::RetentionPassed, detail, None, now);
+    }
+
+    /// The same, when one dead letter for many tells of it.
+    pub(super) fn give_up_passed_with_others(&mut self, id: SubscriptionId, item: &Item, now: Time) {
+        let reason = Reason::RetentionPassed;
+        self.context.metrics.dead_lettered.increment(1);
+        let none = Report { at: now, duration: Duration::ZERO, status: None, head: Bytes::new(), error: reason.as_str().to_owned() };
+        self.record(id, item, &none, Outcome::DeadLettered, None);
+        self.count_replay(id, item, Went::Failed);
+        self.settle(id, item);
     }
 
     /// The delivery is done with where it came from; its key is free.

@@ -226,6 +226,7 @@ impl Shard {
             Done::Part { part, page } => self.on_part_page(part, page),
             Done::Retries { subscription, loaded } => self.on_retries(subscription, loaded),
             Done::Passing { passing, page } => self.on_passing(*passing, page),
+            Done::Rescued { rescue, found } => self.on_rescued(rescue, found),
             Done::ReplayCleared { subscription, replay } => self.on_replay_cleared(subscription, replay),
             Done::Committed(result) => self.on_committed(result),
             Done::Nothing => {}

@@ -124,7 +124,7 @@ impl Shard {
         let last_at = if fed == 0 { Time::ZERO } else { Time::MAX };
         self.numbers.insert((topic.topic.name.clone(), partition), number);
         self.names.insert(number, (topic.topic.name.clone(), partition));
-        self.parts.insert(number, Part { topic: Arc::clone(topic), partition, fed, reading: false, last_at });
+        self.parts.insert(number, Part { topic: Arc::clone(topic), partition, fed, reading: false, passed: 0, last_at });
         self.dirty_parts.insert(number);
         self.doubts.opened(number, topic.log.bounds(partition).end);
         self.hold_for_absent(topic, partition, fed);

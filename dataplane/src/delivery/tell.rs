@@ -27,12 +27,19 @@ pub(super) fn given_up(context: &Context, id: SubscriptionId, topic: &TopicName,
     context.operations.tell(note.with("topic", topic.as_str()));
 }
 
-/// A lane lost events to retention: they are `kept` as dead letters, or dropped.
-pub(super) fn retention_passed(context: &Context, id: SubscriptionId, topic: &TopicName, partition: u32, lost: Range<u64>, kept: bool) {
-    if lost.is_empty() {
+/// A subscription lost so many events of a range to retention: they are `kept` as dead letters, or dropped.
+pub(super) fn retention_passed(
+    context: &Context,
+    id: SubscriptionId,
+    topic: &TopicName,
+    partition: u32,
+    (lost, count): (Range<u64>, u64),
+    kept: bool,
+) {
+    if count == 0 {
         return;
     }
-    let (count, outcome) = (lost.end - lost.start, if kept { "dead_lettered" } else { "dropped" });
+    let outcome = if kept { "dead_lettered" } else { "dropped" };
     metrics::counter!("posthorn_lane_retention_passed_total", "topic" => topic.to_string(), "outcome" => outcome).increment(count);
     if topic.as_str() == TOPIC {
         return;

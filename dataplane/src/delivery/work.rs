@@ -18,6 +18,7 @@ use super::batch::message_of;
 use super::item::{Item, Origin};
 use super::outcome::{Verdict, classify};
 use super::request::{Envelope, Template};
+use super::rescue::{Found, Rescue};
 use super::retention::Passing;
 use super::shard::Context;
 use super::subscriber::Items;
@@ -36,6 +37,8 @@ pub(super) enum Done {
     Retries { subscription: SubscriptionId, loaded: Result<Vec<Retry>, StateError> },
     /// A read of events that are about to go.
     Passing { passing: Box<Passing>, page: Result<Page, LogError> },
+    /// A search for waiting deliveries whose events are about to go.
+    Rescued { rescue: Box<Rescue>, found: Vec<(Retry, Found)> },
     /// The deletion of what waited of a cancelled replay.
     ReplayCleared { subscription: SubscriptionId, replay: ReplayId },
     /// A checkpoint.
@@ -206,7 +209,7 @@ async fn load(context: &Context, table: &Table, item: &mut Item) -> Result<(), L
 /// Loads the subscription's retries that are due first.
 pub(super) async fn load_retries(context: Rc<Context>, subscription: SubscriptionId, limit: usize) -> Done {
     let state: Arc<dyn State> = Arc::clone(&context.state);
-    let loaded = context.blocking.run(move || state.retries(subscription, limit)).await;
+    let loaded = context.blocking.run(move || state.retries(subscription, None, limit)).await;
     let loaded = loaded.unwrap_or_else(|| Err(StateError::Store("its thread ended".into())));
     Done::Retries { subscription, loaded }
 }

@@ -7,8 +7,9 @@ use posthorn_domain::filter::Filter;
 use posthorn_domain::position::Cursor;
 use posthorn_domain::problem::Problem;
 use posthorn_domain::record::Stored;
-use posthorn_storage::log::{Gap, Page};
+use posthorn_storage::log::{Gap, Page, Wanted};
 
+use super::pass::pass;
 use super::place::of_log;
 use crate::route::{TopicRoute, look};
 
@@ -69,11 +70,22 @@ struct Progress<'a> {
 }
 
 /// Reads at most `limit` entries and moves `cursor` behind them. Of events, only those are entries for which the filter holds.
-pub(super) async fn read(route: &TopicRoute, cursor: &mut Cursor, limit: usize, filter: Option<&Filter>) -> Result<Slice, Problem> {
+pub(super) async fn read(
+    route: &TopicRoute,
+    cursor: &mut Cursor,
+    limit: usize,
+    filter: Option<&(Filter, Wanted)>,
+) -> Result<Slice, Problem> {
+    let (filter, wanted) = filter.map(|(filter, wanted)| (filter, wanted)).unzip();
     let reads_data = filter.is_some_and(Filter::reads_data);
     let mut progress = Progress { filter, reads_data, limit, entries: Vec::new(), bytes: 0, looked_at: 0 };
     while progress.has_room() {
         let records = if filter.is_some() { SHARE } else { limit - progress.entries.len() };
+        if let Some(wanted) = wanted {
+            for (partition, next) in (0..).zip(&mut cursor.next) {
+                *next = pass(&*route.log, partition, *next, wanted);
+            }
+        }
         let mut queues = load(route, cursor, records, MAX_BYTES.saturating_sub(progress.bytes).max(1)).await?;
         if queues.iter().all(|(_, pieces)| pieces.is_empty()) {
             return Ok(Slice { entries: progress.entries, cursor: cursor.clone(), more: false });

@@ -6,6 +6,7 @@
 mod merge;
 mod notify;
 mod page;
+pub(crate) mod pass;
 pub(crate) mod place;
 pub(crate) mod query;
 pub mod sse;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use posthorn_domain::filter::Filter;
 use posthorn_domain::position::Cursor;
 use posthorn_domain::problem::Problem;
+use posthorn_storage::log::Wanted;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -42,7 +44,7 @@ pub struct Session {
     route: Arc<TopicRoute>,
     waiting: Waiting,
     cursor: Cursor,
-    filter: Option<Filter>,
+    filter: Option<(Filter, Wanted)>,
 }
 
 impl Reader {
@@ -59,7 +61,11 @@ impl Reader {
         let route = self.route(topic)?;
         let cursor = place::resolve(&route, query.cursor.as_deref().unwrap_or("earliest")).await?;
         let waiting = self.tail.subscribe(&route.topic.name);
-        Ok(Session { reader: self.clone(), route, waiting, cursor, filter: query.filter.clone() })
+        let filter = query.filter.clone().map(|filter| {
+            let wanted = pass::wanted([&filter]);
+            (filter, wanted)
+        });
+        Ok(Session { reader: self.clone(), route, waiting, cursor, filter })
     }
 
     fn route(&self, topic: &str) -> Result<Arc<TopicRoute>, Problem> {

@@ -12,6 +12,7 @@ use super::group::PartKey;
 use super::one::{Part, Standing};
 use crate::delivery::Waiting;
 use crate::read::Item;
+use crate::read::pass::pass;
 use crate::read::place::{expired, of_log};
 
 /// Events that one read looks at, about.
@@ -56,6 +57,7 @@ pub(super) async fn load(
 ) -> Result<Loaded, Problem> {
     let mut loaded = Loaded::default();
     waiting(standing, at, had, limits, &mut loaded).await?;
+    let least = standing.wanted.at_least();
     let turns = at.len().max(1);
     // Small pages must not always begin with the same partition; the sum moves on with every event read.
     let sum = at.iter().fold(0u64, |sum, (_, next)| sum.wrapping_add(*next));
@@ -69,6 +71,7 @@ pub(super) async fn load(
             continue;
         };
         let before = *next;
+        *next = pass(&*part.route.log, key.1, before, &least);
         one_turn(standing, key, part, next, limits, turns, &mut loaded).await?;
         idle = if *next == before { idle + 1 } else { 0 };
         // Evaluating takes time that others on this thread want too.

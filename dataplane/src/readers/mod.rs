@@ -121,7 +121,7 @@ impl Readers {
     /// As [`Readers::put`].
     pub async fn put_from(&self, name: &str, mut definition: Definition, from: &BTreeMap<PartKey, u64>) -> Result<bool, Problem> {
         let mut batch = Batch::new();
-        let made = {
+        let (made, one, write) = {
             let mut own = self.0.own.write();
             let known = own.get(name).cloned();
             if known.is_none() && own.len() >= self.0.config.max_readers {
@@ -141,21 +141,24 @@ impl Readers {
                     batch.delete_cursor(row(name, &key, life, 0));
                 }
             }
-            for (key, (life, next)) in next {
-                if let Entry::Vacant(place) = state.next.entry(key) {
-                    batch.put_cursor(row(name, place.key(), life, next));
-                    place.insert((life, next));
+            let mut new = Vec::new();
+            for (key, place) in next {
+                if let Entry::Vacant(vacant) = state.next.entry(key) {
+                    new.push(vacant.key().clone());
+                    vacant.insert(place);
                 }
             }
+            let write = state.write(name, new, &mut batch);
             // Other filters may take what those before passed over.
             state.passed.clear();
             batch.put_reader(ReaderRow { name: name.to_owned(), document: definition.document() });
             state.definition = Some(definition);
             drop(state);
-            own.insert(name.to_owned(), one);
-            made
+            own.insert(name.to_owned(), Arc::clone(&one));
+            (made, one, write)
         };
         self.0.keeper.keep(batch).await?;
+        one.state.lock().kept(&write);
         Ok(made)
     }
 
@@ -239,7 +242,8 @@ impl Readers {
             .collect();
         one.state.lock().group.commit(member, &moved, false, self.0.clock.now()).map_err(|refused| refusal(&refused))?;
         self.apply(&one, &standing, &moved, target.had.into_iter().collect(), target.seek).await?;
-        Ok(Committed { cursor: self.cursor(&one).await? })
+        // It is done, whatever has become of the reader meanwhile: a subscription may be pushed again.
+        Ok(Committed { cursor: self.cursor(&one).await.unwrap_or_else(|_| cursor.to_owned()) })
     }
 
     /// Moves the reader, which was allowed. For a seek, who reads begins there.
@@ -253,7 +257,7 @@ impl Readers {
     ) -> Result<(), Problem> {
         let mut batch = Batch::new();
         let mut moves = Moves { next: Vec::new(), had, seek };
-        {
+        let write = {
             let mut state = one.state.lock();
             for (key, next) in moved {
                 let Some(part) = standing.parts.get(key) else { continue };
@@ -264,16 +268,15 @@ impl Readers {
                 }
                 if one.subscription.is_none() {
                     state.next.insert(key.clone(), (life, *next));
-                    batch.put_cursor(row(&one.name, key, life, *next));
                 }
                 moves.next.push((key.0.clone(), life, key.1, *next));
             }
-        }
+            let own = moved.iter().map(|(key, _)| key.clone()).filter(|_| one.subscription.is_none());
+            state.write(&one.name, own, &mut batch)
+        };
         match (one.subscription, &self.0.delivery) {
             (Some(id), Some(delivery)) => {
-                if moves.next.is_empty() && moves.had.is_empty() {
-                    return Ok(());
-                }
+                // Though it has not moved: what an earlier commit did may not be stored yet.
                 if !delivery.moved(id, moves).await? {
                     return Err(Problem::new(Code::InUse, "the subscription is not pulled any more; its events are pushed from here on"));
                 }
@@ -281,7 +284,11 @@ impl Readers {
                 self.0.keeper.keep(Batch::new()).await
             }
             _ if batch.is_empty() => Ok(()),
-            _ => self.0.keeper.keep(batch).await,
+            _ => {
+                self.0.keeper.keep(batch).await?;
+                one.state.lock().kept(&write);
+                Ok(())
+            }
         }
     }
 

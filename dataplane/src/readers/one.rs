@@ -10,10 +10,13 @@ use posthorn_domain::names::TopicName;
 use posthorn_domain::problem::{Code, Problem};
 use posthorn_domain::record::Stored;
 use posthorn_domain::time::Time;
+use posthorn_storage::log::Wanted as AtLeast;
+use posthorn_storage::state::Batch;
 
 use super::definition::Definition;
 use super::group::{Group, PartKey};
 use crate::delivery::{Handle, Pull, Waiting};
+use crate::read::pass::wanted;
 use crate::route::{Live, SubscriptionRoute, TopicRoute, look};
 
 /// A reader.
@@ -37,6 +40,15 @@ pub(super) struct State {
     pub(super) passed: HashMap<PartKey, (u64, u64)>,
     /// Counts the times that it went elsewhere.
     pub(super) seeks: u64,
+    /// Partitions whose place the store may not have, by the number of the last write of it: until that is kept.
+    unkept: BTreeMap<PartKey, u64>,
+    writes: u64,
+}
+
+/// A write of places that is under way.
+pub(super) struct Write {
+    number: u64,
+    parts: Vec<PartKey>,
 }
 
 /// Where a reader stands just now.
@@ -61,6 +73,33 @@ pub(super) struct Part {
 pub(super) enum Wanted {
     Own(Arc<[Filter]>),
     Subscription(Arc<SubscriptionRoute>),
+}
+
+impl State {
+    /// Puts the places of these partitions into the batch, and those that an earlier write owes: who is told that a place is kept
+    /// must find it after a restart, though it has not moved since.
+    pub(super) fn write(&mut self, name: &str, moved: impl IntoIterator<Item = PartKey>, batch: &mut Batch) -> Write {
+        self.writes += 1;
+        let mut parts: Vec<PartKey> = moved.into_iter().chain(self.unkept.keys().cloned()).collect();
+        parts.sort_unstable();
+        parts.dedup();
+        for key in &parts {
+            if let Some((life, next)) = self.next.get(key) {
+                batch.put_cursor(super::row(name, key, *life, *next));
+            }
+            self.unkept.insert(key.clone(), self.writes);
+        }
+        Write { number: self.writes, parts }
+    }
+
+    /// It was kept. Writes are made in their order, and may be told of in another.
+    pub(super) fn kept(&mut self, write: &Write) {
+        for key in &write.parts {
+            if self.unkept.get(key).is_some_and(|number| *number <= write.number) {
+                self.unkept.remove(key);
+            }
+        }
+    }
 }
 
 impl One {
@@ -121,6 +160,14 @@ async fn subscription_standing(live: &Live, delivery: Option<&Handle>, id: Subsc
 }
 
 impl Wanted {
+    /// What holds of every event that is its, in terms by which a log can pass over others.
+    pub(super) fn at_least(&self) -> AtLeast {
+        match self {
+            Self::Own(filters) => wanted(filters.iter()),
+            Self::Subscription(route) => wanted(route.filters.iter().map(|filter| &***filter)),
+        }
+    }
+
     /// Whether the event is for the reader. What has expired is not given to a subscription's (I13).
     pub(super) fn takes(&self, topic: &TopicName, stored: &Stored, now: Time) -> bool {
         match self {

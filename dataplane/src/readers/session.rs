@@ -168,6 +168,7 @@ impl Session {
             drop(held);
             let until = deadline.min(Instant::now() + LOOK.min(self.lease / 4));
             tokio::select! {
+                biased;
                 () = any(&mut grown) => {}
                 () = tokio::time::sleep_until(until) => {}
                 () = self.readers.0.shutdown.cancelled() => {}

@@ -117,9 +117,11 @@ fn retries(store: &impl State) {
     let stored = Retry { source: RetrySource::DeadLetter(DeadLetterId::make()), key_hash: None, ..retry(subscription(9), 4) };
     batch.put_retry(stored.clone());
     store.commit(batch, false).unwrap();
-    let due = |limit| store.retries(subscription(1), limit).unwrap().iter().map(|retry| retry.due.millis()).collect::<Vec<_>>();
+    let due = |limit| store.retries(subscription(1), None, limit).unwrap().iter().map(|retry| retry.due.millis()).collect::<Vec<_>>();
     assert_eq!((due(10), due(2)), (vec![1, 2, 256, 300], vec![1, 2]));
-    assert_eq!(store.retries(subscription(9), 10).unwrap(), std::slice::from_ref(&stored));
+    let behind = |due, limit| store.retries(subscription(1), Some(retry(subscription(1), due).id()), limit).unwrap();
+    assert_eq!((behind(1, 2), behind(300, 9)), ([2, 256].map(|due| retry(subscription(1), due)).to_vec(), vec![]));
+    assert_eq!(store.retries(subscription(9), None, 10).unwrap(), std::slice::from_ref(&stored));
     let firsts = [(1, 1), (9, 4), (255, 6)].map(|(n, due)| (subscription(n), Time::from_millis(due)));
     assert_eq!(store.first_due_per_subscription().unwrap(), firsts);
     assert_eq!(store.retry_subscriptions().unwrap(), [1, 9, 255].map(subscription));
@@ -130,7 +132,7 @@ fn retries(store: &impl State) {
     batch.delete_retry(old.id()).put_retry(later).delete_retry(stored.id()).put_retry(stored.clone());
     store.commit(batch, false).unwrap();
     assert_eq!(due(10), [2, 256, 300, 1000]);
-    assert_eq!(store.retries(subscription(9), 10).unwrap(), [stored], "put after delete in one batch stays");
+    assert_eq!(store.retries(subscription(9), None, 10).unwrap(), [stored], "put after delete in one batch stays");
 }
 
 fn removal(store: &impl State) {
@@ -246,10 +248,10 @@ fn replays(store: &impl State) {
     store.commit(batch, true).unwrap();
     let loaded = store.load().unwrap();
     assert_eq!((loaded.replays, loaded.clean), (vec![one.clone(), two.clone()], true));
-    assert_eq!(store.retries(subscription(1), 10).unwrap(), [of_replay(5), retry(subscription(1), 5), of_replay(6)]);
+    assert_eq!(store.retries(subscription(1), None, 10).unwrap(), [of_replay(5), retry(subscription(1), 5), of_replay(6)]);
     assert_eq!(store.remove_replay(subscription(1), two.id).unwrap(), 0);
     assert_eq!(store.remove_replay(subscription(1), one.id).unwrap(), 2);
-    assert_eq!(store.retries(subscription(1), 10).unwrap(), [retry(subscription(1), 5)]);
+    assert_eq!(store.retries(subscription(1), None, 10).unwrap(), [retry(subscription(1), 5)]);
     let mut batch = Batch::new();
     batch.delete_replay(two).mark_clean(false);
     store.commit(batch, false).unwrap();
@@ -280,7 +282,7 @@ fn many_retries(store: &impl State) {
     let firsts: Vec<_> = (1..=SUBSCRIPTIONS).map(|n| (subscription(n), Time::from_millis(1))).collect();
     assert_eq!(store.first_due_per_subscription().unwrap(), firsts);
     for n in [1, 25, SUBSCRIPTIONS] {
-        let due: Vec<u64> = store.retries(subscription(n), 1024).unwrap().iter().map(|retry| retry.due.millis()).collect();
+        let due: Vec<u64> = store.retries(subscription(n), None, 1024).unwrap().iter().map(|retry| retry.due.millis()).collect();
         assert_eq!(due, (1..=1024).collect::<Vec<_>>());
     }
     assert_eq!(store.remove_subscription(subscription(7)).unwrap(), EACH);

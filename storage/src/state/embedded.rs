@@ -16,7 +16,7 @@ use posthorn_domain::time::Time;
 
 use self::open::{Slot, has_room, is_full};
 use super::tables::{Removes, Table, rows_of};
-use super::{Batch, DeadLetter, DeadLetterFilter, Loaded, Page, Readers, Retry, RetrySource, State, StateError, keys, values};
+use super::{Batch, DeadLetter, DeadLetterFilter, Loaded, Page, Readers, Retry, RetryId, RetrySource, State, StateError, keys, values};
 
 const FORMAT: u64 = 1;
 /// Rows in one batch of a removal: a bound on memory and on how long other writers wait.
@@ -179,14 +179,18 @@ impl State for Embedded {
         Ok(loaded)
     }
 
-    fn retries(&self, subscription: SubscriptionId, limit: usize) -> Result<Vec<Retry>, StateError> {
+    fn retries(&self, subscription: SubscriptionId, after: Option<RetryId>, limit: usize) -> Result<Vec<Retry>, StateError> {
         let mut found = Vec::new();
         let open = self.slot.get()?;
-        for guard in open.retries.prefix(subscription.as_bytes()) {
+        let from = after.map_or_else(|| subscription.as_bytes().to_vec(), |after| [&keys::retry(&after)[..], &[0]].concat());
+        for guard in open.retries.range(from..) {
             if found.len() >= limit {
                 break;
             }
             let (key, value) = guard.into_inner().map_err(read_error)?;
+            if !key.starts_with(subscription.as_bytes()) {
+                break;
+            }
             let retry = keys::read_retry(&key).and_then(|id| values::read_retry(&value, id));
             found.extend(self.readable(retry, "retry", &key));
         }

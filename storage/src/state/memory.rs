@@ -12,8 +12,8 @@ use posthorn_domain::time::Time;
 
 use super::tables::{Removes, Row, Table, rows_of};
 use super::{
-    Batch, DeadLetter, DeadLetterFilter, Loaded, PAGE_BYTES, PAGE_SCAN, Page, ReaderRow, Readers, Retry, RetrySource, State, StateError,
-    keys, values,
+    Batch, DeadLetter, DeadLetterFilter, Loaded, PAGE_BYTES, PAGE_SCAN, Page, ReaderRow, Readers, Retry, RetryId, RetrySource, State,
+    StateError, keys, values,
 };
 
 /// The store.
@@ -143,8 +143,10 @@ impl State for Memory {
         Ok(loaded)
     }
 
-    fn retries(&self, subscription: SubscriptionId, limit: usize) -> Result<Vec<Retry>, StateError> {
-        let rows = self.scan(Table::Retries, subscription.as_bytes()).into_iter().take(limit);
+    fn retries(&self, subscription: SubscriptionId, after: Option<RetryId>, limit: usize) -> Result<Vec<Retry>, StateError> {
+        let after = after.map(|after| keys::retry(&after));
+        let rows = self.scan(Table::Retries, subscription.as_bytes()).into_iter();
+        let rows = rows.filter(|(key, _)| after.as_ref().is_none_or(|after| key > after)).take(limit);
         Ok(rows.filter_map(|(key, value)| values::read_retry(&value, keys::read_retry(&key)?)).collect())
     }
 
@@ -168,7 +170,7 @@ impl State for Memory {
     }
 
     fn least_waiting(&self, subscription: SubscriptionId, topic: &TopicName, partition: u32) -> Result<Option<u64>, StateError> {
-        let waiting = self.retries(subscription, usize::MAX)?.into_iter().filter_map(|retry| match retry.source {
+        let waiting = self.retries(subscription, None, usize::MAX)?.into_iter().filter_map(|retry| match retry.source {
             RetrySource::Log { topic: of, partition: at, offset, .. } if of == *topic && at == partition => Some(offset),
             _ => None,
         });

@@ -38,8 +38,8 @@ pub trait State: Send + Sync {
     fn commit(&self, batch: Batch, sync: bool) -> Result<(), StateError>;
     /// Everything needed at start. Rows that cannot be read are reported and left out.
     fn load(&self) -> Result<Loaded, StateError>;
-    /// The subscription's retries that are due first, at most `limit`, in the order of `due`.
-    fn retries(&self, subscription: SubscriptionId, limit: usize) -> Result<Vec<Retry>, StateError>;
+    /// The subscription's retries that are due first, behind `after` if given, at most `limit`, in the order of their ids.
+    fn retries(&self, subscription: SubscriptionId, after: Option<RetryId>, limit: usize) -> Result<Vec<Retry>, StateError>;
     /// The least offset of this partition that a retry of the subscription still needs. Reads all its retries, one at a time.
     fn least_waiting(&self, subscription: SubscriptionId, topic: &TopicName, partition: u32) -> Result<Option<u64>, StateError>;
     /// For each subscription with retries, when the first is due. Costs one seek a subscription.

@@ -170,12 +170,16 @@ impl Partition {
     }
 
     fn drop_first(&self) -> std::io::Result<u64> {
-        let _writing = self.writing.lock();
-        let first = self.segments.write().remove(0);
+        let first = {
+            let _writing = self.writing.lock();
+            self.segments.write().remove(0)
+        };
         self.shared.forget(first.id);
         // Whoever reads it holds it open. A file that stays after all is found again by the next start.
         let path = segment::path(&self.dir, first.base);
         self.shared.disk.remove(&path)?;
+        // Before the next one goes: else the power may bring this one back without it, and the log has a hole.
+        self.shared.disk.sync_dir(&self.dir)?;
         if let Err(error) = self.shared.disk.remove(&path.with_extension("idx")) {
             tracing::debug!(file = %path.display(), %error, "the deleted segment has no index");
         }

@@ -26,7 +26,7 @@ fn unsynced_commits_survive_a_copy_of_the_open_folder() {
     copy(&dir.path().join("a"), &dir.path().join("b"));
     let copied = open(&dir.path().join("b"));
     assert_eq!(copied.load().unwrap().bases, [behaviour::base("orders", 99)]);
-    assert_eq!(copied.retries(behaviour::subscription(1), 1000).unwrap().len(), 100);
+    assert_eq!(copied.retries(behaviour::subscription(1), None, 1000).unwrap().len(), 100);
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn unreadable_rows_are_counted_and_left_out() {
     ];
     store.write(BTreeMap::from(rows), false).unwrap();
     assert_eq!(store.load().unwrap(), Loaded::default());
-    assert_eq!(store.retries(retry.subscription, 10).unwrap(), []);
+    assert_eq!(store.retries(retry.subscription, None, 10).unwrap(), []);
     assert_eq!(store.first_due_per_subscription().unwrap().len(), 1);
     assert_eq!(store.unreadable(), 4);
 }
