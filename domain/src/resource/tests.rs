@@ -4,7 +4,10 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::guard::Guard;
+use crate::ids::SubscriptionId;
 use crate::secret::REDACTED;
+use crate::snapshot::{Document, Resource};
+use crate::time::Time;
 
 fn subscription(document: &Value) -> Result<SubscriptionSpec, Vec<String>> {
     SubscriptionSpec::parse(document, &Guard::default()).map_err(|problem| pointers(&problem))
@@ -43,6 +46,52 @@ fn a_subscription_reads_what_it_writes_once_its_secrets_are_back() {
     }
     assert_eq!(subscription(&written), Ok(spec.clone()));
     assert!(!format!("{spec:?}").contains("whsec_"));
+}
+
+/// Documents of subscriptions, each with something that the others lack.
+fn several() -> Vec<Value> {
+    let plain = json!({"filters": [{"topic": "a"}], "endpoint": {"url": "https://a.example/"},
+        "signing": [{"scheme": "standard-webhooks", "secret": crate::signing::generate_hmac()}]});
+    let with = |members: Value| {
+        let mut document = plain.clone();
+        document.as_object_mut().expect("an object").extend(members.as_object().expect("an object").clone());
+        document
+    };
+    let batch = json!({"url": "https://a.example/", "format": "batch", "batch": {"max_events": 7}, "headers": {"b": "\"2\"", "a": "1"}});
+    vec![
+        whole(),
+        plain.clone(),
+        with(json!({"endpoint": batch, "mode": "pull", "status": "disabled", "allow_unknown": true})),
+        with(json!({"start": "earliest", "limits": {"rate": 5}, "qos": {"ordering": "key"}, "name": "\u{1f600} \\ \" /"})),
+        with(json!({"retry": {"schedule": []}, "owner": "o", "filters": [{"cel": "data.n > 1.5 && type == \"a\\nb\""}]})),
+    ]
+}
+
+#[test]
+fn the_quick_way_reads_the_same_and_a_packed_one_comes_back() {
+    for (n, document) in several().iter().enumerate() {
+        let spec = subscription(document).expect("valid");
+        let meta = Meta { revision: 7, incarnation: 5, created_at: Time::from_millis(1_000), updated_at: Time::from_millis(2_000) };
+        let status_reason = (n == 2).then(|| "because".to_owned());
+        let whole = Subscription { id: SubscriptionId::make(), spec, status_reason, meta };
+        let secrets: Vec<(String, String)> =
+            whole.spec.secrets().into_iter().map(|(at, secret)| (at, secret.expose().to_owned())).collect();
+        let resource = Resource {
+            revision: 7,
+            incarnation: 5,
+            document: Document::of(&whole),
+            secrets: secrets.iter().map(|(at, secret)| (at.as_str(), secret.as_str())).collect(),
+        };
+        assert_eq!(Subscription::quick(&resource), Some(whole.clone()));
+        assert_eq!(Subscription::quick(&Resource { secrets: Default::default(), ..resource.clone() }), None, "a secret is missing");
+        assert_eq!(SubscriptionSpec::parse_kept(&resource.revealed().expect("reads"), &Guard::default()), Ok(whole.spec.clone()));
+        let packed = Packed::of(&whole);
+        assert_eq!(packed.read(whole.id), whole);
+        assert!(!format!("{packed:?}").contains("whs"));
+        let mut unfiltered = whole;
+        unfiltered.spec.filters = WrittenFilters::default();
+        assert_eq!(Packed::of(&unfiltered).read(unfiltered.id), unfiltered);
+    }
 }
 
 #[test]

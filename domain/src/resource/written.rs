@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use serde::Serialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::snapshot::Document;
 
@@ -17,6 +18,11 @@ impl WrittenFilters {
     /// The text of these.
     pub fn of(filters: &[Value]) -> Self {
         Self(Document::of(&filters))
+    }
+
+    /// The text as it stands.
+    pub(super) fn as_written(text: &RawValue) -> Self {
+        Self(Document::of(&text))
     }
 
     /// One tree each.
