@@ -77,7 +77,7 @@ mod tests {
         assert_eq!(loaded.bases, [base(1, 5), base(2, 5)]);
         assert_eq!(loaded.lanes, [lane(1, 3, &[4], None), lane(1, 5, &[], Some(5)), lane(1, 2, &[4], Some(5)), lane(2, 0, &[], None)]);
         assert_eq!(readers.cursors, [cursor(5), cursor(5)]);
-        assert_eq!(batch.into_ops().count(), 5);
+        assert_eq!(batch.into_ops().len(), 5);
         assert_eq!(set_back(&mut loaded, &mut readers, &ends, &mut Batch::new()), 0);
     }
 }
