@@ -38,6 +38,7 @@ mod purse;
 mod rate;
 mod replays;
 mod request;
+mod rest;
 mod retention;
 mod retry_budget;
 mod service;

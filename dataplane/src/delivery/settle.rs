@@ -94,7 +94,7 @@ impl Shard {
     fn after_request(&mut self, id: SubscriptionId, item: Item, verdict: &Verdict, report: &Report, now: Time) {
         let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
         let progress = Progress { made: item.made, first_at: item.first_at };
-        let step = progress.step(verdict, &subscriber.route.subscription.spec.retry, now, dice(item.delivery, item.made));
+        let step = progress.step(verdict, &subscriber.route.subscription().spec.retry, now, dice(item.delivery, item.made));
         match step {
             Step::Delivered => {
                 self.context.metrics.delivered.increment(1);
@@ -177,7 +177,7 @@ impl Shard {
     /// The delivery ends without success: a dead letter, or dropped where a rule forbids those.
     fn give_up(&mut self, id: SubscriptionId, item: Item, reason: Reason, detail: &str, report: Option<&Report>, now: Time) {
         let Some(subscriber) = self.subscribers.get(&id) else { return };
-        let by_contract = subscriber.route.subscription.spec.qos.dead_letter;
+        let by_contract = subscriber.route.subscription().spec.qos.dead_letter;
         let record = item.stored.as_ref().map(|stored| &stored.record);
         // An event that is gone from the log cannot say what it allowed.
         let by_event = record.map_or(item.position.is_some(), |record| record.dead_letter == DeadLetterRule::Allow);

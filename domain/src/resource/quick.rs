@@ -16,7 +16,6 @@ use super::{
 use crate::ids::SubscriptionId;
 use crate::qos::{DeadLetter, Durability, Ordering};
 use crate::secret::Secret;
-use crate::snapshot::Resource;
 use crate::time::Time;
 use crate::units::{Dur, Size};
 
@@ -48,6 +47,15 @@ pub(super) struct Text<'a> {
     revision: Option<u64>,
     created_at: Option<Time>,
     updated_at: Option<Time>,
+}
+
+#[derive(Deserialize)]
+struct ResourceText<'a> {
+    incarnation: u64,
+    #[serde(borrow)]
+    document: Text<'a>,
+    #[serde(borrow, default)]
+    secrets: BTreeMap<Cow<'a, str>, Cow<'a, str>>,
 }
 
 #[derive(Deserialize)]
@@ -134,15 +142,19 @@ fn symmetric() -> Key {
 }
 
 impl Subscription {
-    /// The subscription that a resource is, when it can be read the quick way.
-    pub fn quick(resource: &Resource) -> Option<Self> {
-        let secrets = resource.secrets.iter();
-        Self::quick_from(resource.document.as_str(), resource.incarnation, secrets)
+    /// The subscription that a resource is, in the JSON that it travels as ([`crate::snapshot::Resource`]), when it can be read the
+    /// quick way.
+    pub fn quick(resource: &[u8]) -> Option<Self> {
+        let ResourceText { incarnation, document, secrets, .. } = serde_json::from_slice(resource).ok()?;
+        Self::of_text(document, incarnation, secrets.iter().map(|(at, secret)| (&**at, &**secret)))
     }
 
     /// The same from its document, with the secrets by the pointers of their places.
     pub fn quick_from<'s>(document: &str, incarnation: u64, secrets: impl Iterator<Item = (&'s str, &'s str)>) -> Option<Self> {
-        let text: Text<'_> = serde_json::from_str(document).ok()?;
+        Self::of_text(serde_json::from_str(document).ok()?, incarnation, secrets)
+    }
+
+    fn of_text<'s>(text: Text<'_>, incarnation: u64, secrets: impl Iterator<Item = (&'s str, &'s str)>) -> Option<Self> {
         text.filters?;
         let (revision, created_at, updated_at) = (text.revision?, text.created_at?, text.updated_at?);
         let (id, status_reason) = (text.id?, text.status_reason.clone());
