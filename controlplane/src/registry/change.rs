@@ -76,7 +76,7 @@ pub(crate) enum Entry {
     Subscription(Arc<Subscription>),
 }
 
-/// A resource that is to be sent, held in little room until then.
+/// A resource as it is held, in little room.
 pub(crate) enum Published {
     /// As it is.
     Entry(Entry),

@@ -3,12 +3,12 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
+use memchr::memmem::Finder;
 use posthorn_domain::ids::SubscriptionId;
 use posthorn_domain::names::{Name, SchemaName, TopicName};
 use posthorn_domain::operations;
 use posthorn_domain::resource::{SchemaInfo, SchemaVersion, Subscription, Topic};
 use posthorn_domain::snapshot::{Kind, ResourceKey};
-use memchr::memmem::Finder;
 
 use super::{Entry, Published, Registry, Schema};
 

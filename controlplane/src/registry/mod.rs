@@ -80,13 +80,14 @@ impl Registry {
     }
 
     /// The state that a store kept.
-    pub(crate) fn restore(revision: u64, entries: impl IntoIterator<Item = Entry>) -> Self {
+    pub(crate) fn restore(revision: u64, entries: impl IntoIterator<Item = Published>) -> Self {
         let mut registry = Self { revision, ..Self::default() };
         let mut subscriptions = Vec::new();
         for entry in entries {
             match entry {
-                Entry::Subscription(subscription) => subscriptions.push((subscription.id, Packed::of(&subscription))),
-                other => registry.put(other),
+                Published::Packed(id, packed) => subscriptions.push((id, packed)),
+                Published::Entry(Entry::Subscription(one)) => subscriptions.push((one.id, Packed::of(&one))),
+                Published::Entry(other) => registry.put(other),
             }
         }
         // A map that is made at once has no room left between its entries.

@@ -128,6 +128,6 @@ proptest! {
             check(&registry);
         }
         assert_eq!(&registry, &replica);
-        assert_eq!(&Registry::restore(registry.revision, entries(&registry)), &registry);
+        assert_eq!(&Registry::restore(registry.revision, entries(&registry).into_iter().map(Published::Entry)), &registry);
     }
 }

@@ -1,6 +1,6 @@
-//! One stored resource: its document with the secrets redacted, and the secrets sealed to the place where they stand.
+//! One stored resource: a subscription packed and sealed whole to its key; of the others the document with its secrets redacted, and
+//! the secrets sealed to the place where they stand. Subscriptions were stored like the others once and are still read.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
@@ -9,16 +9,18 @@ use base64::prelude::BASE64_STANDARD;
 use posthorn_domain::guard::Guard;
 use posthorn_domain::names::Name;
 use posthorn_domain::problem::Problem;
-use posthorn_domain::resource::{Compatibility, Meta, SchemaSpec, SchemaVersion, Subscription, SubscriptionSpec, Topic, TopicSpec};
+use posthorn_domain::resource::{Compatibility, Meta, Packed, SchemaSpec, SchemaVersion, Subscription, SubscriptionSpec, Topic, TopicSpec};
 use posthorn_domain::sealing::{SealingError, SealingKey};
 use posthorn_domain::snapshot::{Document, Resource, ResourceKey, Secrets};
 use posthorn_domain::time::Time;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use crate::registry::{Entry, Schema};
+use crate::registry::{Entry, Published, Schema};
+
+/// The first byte of a row with a packed subscription; others begin with a brace.
+const PACKED: u8 = 1;
 
 /// Why a stored resource cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -37,16 +39,6 @@ pub enum RecordError {
     Member(&'static str),
 }
 
-/// A record that is only looked at.
-#[derive(Deserialize)]
-struct Seen<'a> {
-    incarnation: u64,
-    #[serde(borrow)]
-    document: &'a RawValue,
-    #[serde(borrow, default)]
-    sealed: BTreeMap<Cow<'a, str>, Cow<'a, str>>,
-}
-
 #[derive(Serialize, Deserialize)]
 struct Record {
     incarnation: u64,
@@ -61,10 +53,7 @@ pub(crate) fn resource(entry: &Entry) -> Resource {
         Entry::Topic(topic) => (Document::of(&**topic), topic.meta, Secrets::default()),
         Entry::Version(version) => (Document::of(&**version), version.meta, Secrets::default()),
         Entry::Schema(schema) => (Document::of(&schema_document(schema)), schema.meta, Secrets::default()),
-        Entry::Subscription(subscription) => {
-            let secrets = subscription.spec.secrets().into_iter().map(|(at, secret)| (at, secret.expose())).collect();
-            (Document::of(&**subscription), subscription.meta, secrets)
-        }
+        Entry::Subscription(subscription) => return Resource::of_subscription(subscription),
     };
     Resource { revision: meta.revision, incarnation: meta.incarnation, document, secrets }
 }
@@ -85,6 +74,10 @@ fn schema_document(schema: &Schema) -> Value {
 }
 
 pub(super) fn encode(entry: &Entry, key: &ResourceKey, sealing: &SealingKey) -> Result<Vec<u8>, RecordError> {
+    if let Entry::Subscription(subscription) = entry {
+        let sealed = sealing.seal(Packed::of(subscription).as_bytes(), key.as_str().as_bytes())?;
+        return Ok([&[PACKED][..], &sealed].concat());
+    }
     let resource = resource(entry);
     let mut sealed = BTreeMap::new();
     for (at, secret) in resource.secrets.iter() {
@@ -95,9 +88,11 @@ pub(super) fn encode(entry: &Entry, key: &ResourceKey, sealing: &SealingKey) -> 
     Ok(serde_json::to_vec(&record)?)
 }
 
-pub(super) fn decode(key: &str, bytes: &[u8], sealing: &SealingKey) -> Result<Entry, RecordError> {
-    if let Some(subscription) = quickly(key, bytes, sealing)? {
-        return Ok(Entry::Subscription(Arc::new(subscription)));
+pub(super) fn decode(key: &str, bytes: &[u8], sealing: &SealingKey) -> Result<Published, RecordError> {
+    if let (Some((&PACKED, sealed)), Some(id)) = (bytes.split_first(), key.strip_prefix("subscriptions/")) {
+        let id = id.parse().map_err(|_| RecordError::Member("id"))?;
+        let packed = Packed::from_bytes(&sealing.open(sealed, key.as_bytes())?).ok_or(RecordError::Member("form"))?;
+        return Ok(Published::Packed(id, packed));
     }
     let record: Record = serde_json::from_slice(bytes)?;
     let mut document = record.document.read()?;
@@ -108,19 +103,7 @@ pub(super) fn decode(key: &str, bytes: &[u8], sealing: &SealingKey) -> Result<En
             *place = json!(String::from_utf8_lossy(&plain));
         }
     }
-    entry(key, meta, &document)
-}
-
-/// A subscription that can be read the quick way.
-fn quickly(key: &str, bytes: &[u8], sealing: &SealingKey) -> Result<Option<Subscription>, RecordError> {
-    if !key.starts_with("subscriptions/") {
-        return Ok(None);
-    }
-    let Ok(seen) = serde_json::from_slice::<Seen<'_>>(bytes) else { return Ok(None) };
-    let opened = seen.sealed.iter().map(|(at, sealed)| Ok((&**at, open(key, at, sealed, sealing)?)));
-    let opened: Vec<(&str, Zeroizing<Vec<u8>>)> = opened.collect::<Result<_, RecordError>>()?;
-    let secrets = opened.iter().filter_map(|(at, plain)| Some((*at, std::str::from_utf8(plain).ok()?)));
-    Ok(Subscription::quick_from(seen.document.get(), seen.incarnation, secrets))
+    entry(key, meta, &document).map(Published::Entry)
 }
 
 fn open(key: &str, at: &str, sealed: &str, sealing: &SealingKey) -> Result<Zeroizing<Vec<u8>>, RecordError> {

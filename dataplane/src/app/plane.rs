@@ -64,7 +64,12 @@ impl NodePlane {
         self.compile(revision, true, rows).await
     }
 
-    async fn compile(&self, revision: u64, full: bool, compile: impl FnOnce(&mut Builder, &Table) -> Applied + Send + 'static) -> Vec<Nack> {
+    async fn compile(
+        &self,
+        revision: u64,
+        full: bool,
+        compile: impl FnOnce(&mut Builder, &Table) -> Applied + Send + 'static,
+    ) -> Vec<Nack> {
         let (builder, base) = (Arc::clone(&self.builder), self.live.snapshot());
         let compiled = tokio::task::spawn_blocking(move || compile(&mut builder.lock(), &base)).await;
         let Applied { table, nacks, removed_topics } = match compiled {

@@ -10,7 +10,7 @@
 //! A file that cannot be used is reported and passed over: a full snapshot takes its place.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -102,41 +102,47 @@ impl Cache {
 
     /// The snapshot, if there is one.
     pub fn load(&self) -> Result<Option<Loaded>, CacheError> {
-        let file = match self.read() {
+        let mut file = match self.open() {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(self.io(source)),
         };
-        let (header, frames) = file.split_at_checked(HEADER.len()).ok_or(CacheError::Format)?;
+        let mut header = [0; HEADER.len()];
+        file.read_exact(&mut header).map_err(|source| self.cut(source))?;
         if header[..MAGIC] != HEADER[..MAGIC] {
             return Err(CacheError::Format);
         }
         let format = u16::from_le_bytes([header[MAGIC], header[MAGIC + 1]]);
         match format {
             1 | 2 => {
-                let pages = pages_of(&old::read(&self.key, format, header, frames)?);
+                let mut content = Vec::new();
+                file.read_to_end(&mut content).map_err(|source| self.io(source))?;
+                let pages = pages_of(&old::read(&self.key, format, &header, &content)?);
                 Ok(Some(Loaded { kept: Kept::of(pages).ok_or(CacheError::Content)?, known: Known::Content }))
             }
-            3 => self.pages(frames).map(Some),
+            3 => self.pages(file).map(Some),
             other => Err(CacheError::Version(other)),
         }
     }
 
-    fn pages(&self, mut rest: &[u8]) -> Result<Loaded, CacheError> {
+    fn pages(&self, mut file: impl Read) -> Result<Loaded, CacheError> {
         let (mut pages, mut extent, mut known) = (Vec::new(), Extent::default(), 0);
-        let mut bytes = 0;
-        while !rest.is_empty() {
-            let opened = first_frame(rest).ok_or(CacheError::Format).and_then(|(sealed, after)| {
-                bytes += (rest.len() - after.len()) as u64;
-                rest = after;
+        let (mut frame, mut bytes, mut torn) = (Vec::new(), 0, false);
+        loop {
+            let opened = next_frame(&mut file, &mut frame).map_err(|source| self.cut(source)).and_then(|there| {
                 let number = u32::try_from(pages.len()).map_err(|_| CacheError::Content)?;
-                Ok(self.key.open(sealed, &place(HEADER, number))?)
+                if there { Ok(Some(self.key.open(&frame, &place(HEADER, number))?)) } else { Ok(None) }
             });
             match opened {
-                Ok(page) => pages.push(page),
-                Err(error) if known == 0 => return Err(error),
-                Err(_) => break,
+                Ok(Some(page)) => pages.push(page),
+                Ok(None) => break,
+                Err(error) if known == 0 || matches!(error, CacheError::Io { .. }) => return Err(error),
+                Err(_) => {
+                    torn = true;
+                    break;
+                }
             }
+            bytes += 4 + frame.len() as u64;
             let flags = pages.last().and_then(|page| page.first()).copied().unwrap_or_default();
             if flags & LAST != 0 {
                 known = pages.len();
@@ -147,7 +153,7 @@ impl Cache {
         if known == 0 {
             return Err(CacheError::Format);
         }
-        let torn = known < pages.len() || !rest.is_empty();
+        torn |= known < pages.len();
         pages.truncate(known);
         let kept = Kept::of(pages).ok_or(CacheError::Content)?;
         if torn {
@@ -212,11 +218,16 @@ impl Cache {
         }
     }
 
-    fn read(&self) -> io::Result<Vec<u8>> {
-        if fs::metadata(&self.path)?.len() > MAX_BYTES {
+    fn open(&self) -> io::Result<BufReader<File>> {
+        let file = File::open(&self.path)?;
+        if file.metadata()?.len() > MAX_BYTES {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
-        fs::read(&self.path)
+        Ok(BufReader::new(file))
+    }
+
+    fn cut(&self, source: io::Error) -> CacheError {
+        if source.kind() == io::ErrorKind::UnexpectedEof { CacheError::Format } else { self.io(source) }
     }
 
     fn io(&self, source: io::Error) -> CacheError {
@@ -268,6 +279,20 @@ impl Frames<'_> {
 /// What a frame is sealed to, so that none can be moved.
 pub(super) fn place(header: &[u8], number: u32) -> Vec<u8> {
     [header, &number.to_le_bytes()].concat()
+}
+
+/// Reads the sealed content of the next frame; false at the end of the file.
+fn next_frame(file: &mut impl Read, frame: &mut Vec<u8>) -> io::Result<bool> {
+    frame.clear();
+    file.by_ref().take(4).read_to_end(frame)?;
+    if frame.is_empty() {
+        return Ok(false);
+    }
+    let length: [u8; 4] = frame.as_slice().try_into().map_err(|_| io::ErrorKind::UnexpectedEof)?;
+    let length = u64::from(u32::from_le_bytes(length));
+    frame.clear();
+    let read = file.by_ref().take(length).read_to_end(frame)?;
+    if read as u64 == length { Ok(true) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
 /// The sealed content of the first frame, and what follows.

@@ -2,13 +2,12 @@
 //! resources themselves are in the snapshot's file. Pure.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use posthorn_domain::snapshot::{Delta, Nack, Resource, ResourceKey};
 
-use super::kept::Kept;
+use super::kept::{Kept, Written, written};
 use super::push::{Doubt, Push};
-use super::stamps::{Stamps, stamp, stamp_of};
+use super::stamps::{Stamps, stamp};
 
 /// The snapshot of this node.
 #[derive(Debug, Default)]
@@ -33,9 +32,9 @@ pub(super) struct Change {
     /// What it was is gone.
     pub(super) gone: bool,
     /// What is in force now.
-    pub(super) good: Option<Arc<Resource>>,
+    pub(super) good: Option<Written>,
     /// What could not be used (I8): a restart goes on with the good version, and tries this.
-    pub(super) bad: Option<Arc<Resource>>,
+    pub(super) bad: Option<Written>,
     /// Why.
     pub(super) reason: Option<String>,
 }
@@ -71,11 +70,12 @@ impl Held {
     fn delta_of_full(&mut self, push: &mut Push) -> Delta {
         let gone = |key: &ResourceKey| !push.changed.contains_key(key) && !push.unreadable.contains_key(key);
         let removed = self.resources.keys().filter(gone).collect();
-        let same = |key: &ResourceKey, new: &Resource| !self.nacks.contains_key(key) && self.resources.get(key) == Some(stamp(new));
+        let same =
+            |key: &ResourceKey, new: &Resource| !self.nacks.contains_key(key) && self.resources.get(key) == Some(stamp(&written(key, new)));
         let (changed, unchanged) = std::mem::take(&mut push.changed).into_iter().partition(|(key, new)| !same(key, new));
         if std::mem::take(&mut self.lost) {
-            let again = |resource| Change { good: Some(Arc::new(resource)), ..Change::default() };
-            self.unsaved.extend(BTreeMap::into_iter(unchanged).map(|(key, resource)| (key, again(resource))));
+            let again = |key: &ResourceKey, resource| Change { good: Some(written(key, resource)), ..Change::default() };
+            self.unsaved.extend(BTreeMap::iter(&unchanged).map(|(key, resource)| (key.clone(), again(key, resource))));
         }
         Delta { revision: push.revision, changed, removed }
     }
@@ -91,8 +91,9 @@ impl Held {
             self.unsaved.insert(key, Change::gone());
         }
         for (key, resource) in delta.changed {
-            self.resources.insert(&key, stamp(&resource));
-            let resource = Some(Arc::new(resource));
+            let written = written(&key, &resource);
+            self.resources.insert(&key, stamp(&written));
+            let resource = Some(written);
             match nacks.remove(&key) {
                 None => {
                     self.nacks.remove(&key);
@@ -124,7 +125,7 @@ impl Held {
 
     /// Books what was written down and is in force again, but for `nacks`.
     pub(super) fn restore(&mut self, kept: &Kept, nacks: Vec<Nack>) {
-        let stamps = kept.rows().filter_map(|row| Some((row.key, stamp_of(row.bad.or(row.good)?))));
+        let stamps = kept.rows().filter_map(|row| Some((row.key, stamp(row.bad.or(row.good)?))));
         self.resources = Stamps::of(stamps);
         self.revision = kept.revision;
         self.control_plane_id.clone_from(&kept.control_plane_id);

@@ -5,13 +5,14 @@
 //! row  = text(key) · what u8 · what there is of text(good), text(bad), text(reason)
 //! text = length u32 LE · bytes
 //! ```
-//! Resources are the JSON that they travel as. Later rows of a key go on from earlier ones: a good version ends what was bad, a bad
+//! Resources are written as the JSON that they travel as, or packed ([`Packed`]). Later rows of a key go on from earlier ones: a good version ends what was bad, a bad
 //! one leaves the good one as it is (I8).
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use posthorn_domain::snapshot::{Delta, Resource, ResourceKey};
+use posthorn_domain::resource::{Packed, Subscription};
+use posthorn_domain::snapshot::{Delta, Kind, Resource, ResourceKey};
 use zeroize::Zeroizing;
 
 use super::held::Step;
@@ -132,8 +133,26 @@ impl Kept {
     }
 
     fn delta_of(&self, version: impl for<'a> Fn(&Row<'a>) -> Option<&'a [u8]>) -> Delta {
-        let read = |row: Row<'_>| Some((ResourceKey::from_text(row.key), serde_json::from_slice(version(&row)?).ok()?));
+        let read = |row: Row<'_>| Some((ResourceKey::from_text(row.key), read(row.key, version(&row)?)?));
         Delta { revision: self.revision, changed: self.rows().filter_map(read).collect(), removed: Vec::new() }
+    }
+}
+
+/// A version of a resource as it is written down.
+pub(super) type Written = Arc<[u8]>;
+
+/// Writes a version of a resource down, in as little room as can be.
+pub(super) fn written(key: &ResourceKey, resource: &Resource) -> Written {
+    let json = Zeroizing::new(serde_json::to_vec(resource).expect("resources have string keys and finite numbers only"));
+    let subscription = Some(&json).filter(|_| key.kind() == Some(Kind::Subscription)).and_then(|json| Subscription::quick(json));
+    let packed = subscription.filter(|subscription| ResourceKey::subscription(subscription.id) == *key);
+    packed.map_or_else(|| json.as_slice().into(), |subscription| Packed::of(&subscription).as_bytes().into())
+}
+
+fn read(key: &str, written: &[u8]) -> Option<Resource> {
+    match (Packed::from_bytes(written), key.strip_prefix("subscriptions/")) {
+        (Some(packed), Some(id)) => Some(Resource::of_subscription(&packed.read(id.parse().ok()?))),
+        _ => serde_json::from_slice(written).ok(),
     }
 }
 
@@ -198,13 +217,14 @@ impl<'a, E, F: FnMut(&[u8]) -> Result<(), E>> Pages<'a, E, F> {
 
     /// Adds what a step says of a resource.
     pub(super) fn add_change(&mut self, key: &ResourceKey, change: &super::held::Change) -> Result<(), E> {
-        let body = |resource: &Option<Arc<Resource>>| {
-            let written = |resource| serde_json::to_vec(resource).expect("resources have string keys and finite numbers only");
-            resource.as_deref().map(written).map(Zeroizing::new)
-        };
-        let (good, bad) = (body(&change.good), body(&change.bad));
-        let (good, bad) = (good.as_ref().map(|body| body.as_slice()), bad.as_ref().map(|body| body.as_slice()));
-        self.add(&Row { key: key.as_str(), good, bad, reason: change.reason.as_deref(), gone: change.gone })
+        let super::held::Change { good, bad, .. } = change;
+        self.add(&Row {
+            key: key.as_str(),
+            good: good.as_deref(),
+            bad: bad.as_deref(),
+            reason: change.reason.as_deref(),
+            gone: change.gone,
+        })
     }
 
     /// Gives the last page away, though it be empty.

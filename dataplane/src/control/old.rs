@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::cache::{CacheError, first_frame, place};
 use super::held::{Change, Step};
+use super::kept::written;
 
 /// All resources as they were sent, what of them could not be used, and what was in force instead.
 #[derive(Deserialize)]
@@ -68,8 +69,10 @@ impl All {
         let mut rows: BTreeMap<ResourceKey, Change> = BTreeMap::new();
         for (key, resource) in self.resources {
             let reason = self.nacks.remove(&key);
+            let resource = written(&key, &resource);
             let change = if reason.is_some() {
-                Change { good: self.good.remove(&key), bad: Some(resource), reason, ..Change::default() }
+                let good = self.good.remove(&key).map(|good| written(&key, &good));
+                Change { good, bad: Some(resource), reason, ..Change::default() }
             } else {
                 Change { good: Some(resource), ..Change::default() }
             };

@@ -16,8 +16,8 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
-use super::push::{Gather, Push};
 use super::held::Held;
+use super::push::{Gather, Push};
 use super::{Kept, Plane};
 use crate::telemetry::ControlMetrics;
 

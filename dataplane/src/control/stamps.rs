@@ -1,9 +1,13 @@
 //! Which resources there are, and what tells one version of them from another. Little room each: there may be a million.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher as _, Hasher as _};
 
 use posthorn_domain::ids::SubscriptionId;
-use posthorn_domain::snapshot::{Kind, Resource, ResourceKey};
+use posthorn_domain::snapshot::{Kind, ResourceKey};
+
+/// Any will do: stamps are told to nobody.
+const SEED: u64 = 1;
 
 /// Stamps by resource.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,15 +60,9 @@ fn id(key: &ResourceKey) -> Option<SubscriptionId> {
     text.parse().ok().filter(|id: &SubscriptionId| id.write_to(&mut [0; 40]) == text)
 }
 
-/// The stamp of a resource.
-pub(super) fn stamp(resource: &Resource) -> u64 {
-    stamp_of(&serde_json::to_vec(resource).expect("resources have string keys and finite numbers only"))
-}
-
-/// The stamp of a resource that is written down.
-pub(super) fn stamp_of(written: &[u8]) -> u64 {
-    use std::hash::{BuildHasher as _, Hasher as _};
-    let mut hasher = foldhash::quality::FixedState::with_seed(0x706f_7374_686f_726e).build_hasher();
+/// The stamp of a version that is written down.
+pub(super) fn stamp(written: &[u8]) -> u64 {
+    let mut hasher = foldhash::quality::FixedState::with_seed(SEED).build_hasher();
     hasher.write(written);
     hasher.finish()
 }

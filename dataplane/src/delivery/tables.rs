@@ -114,17 +114,18 @@ impl Shard {
     fn update_parts(&mut self, table: &Table) {
         let stale: Vec<u32> = self.parts.iter().filter(|(_, part)| !is_current(table, &part.topic)).map(|(number, _)| *number).collect();
         stale.into_iter().for_each(|number| self.remove_part(number));
+        let absent: Vec<_> = self.restored.seen.iter().filter(|id| !table.subscriptions.contains_key(*id)).copied().collect();
         for (name, topic) in &table.topics {
             for partition in 0..topic.topic.spec.partitions {
                 match self.numbers.get(&(name.clone(), partition)).and_then(|number| self.parts.get_mut(number)) {
                     Some(part) => part.topic = Arc::clone(topic),
-                    None => self.add_part(topic, partition),
+                    None => self.add_part(topic, partition, &absent),
                 }
             }
         }
     }
 
-    fn add_part(&mut self, topic: &Arc<TopicRoute>, partition: u32) {
+    fn add_part(&mut self, topic: &Arc<TopicRoute>, partition: u32, absent: &[SubscriptionId]) {
         let number = self.next_part;
         self.next_part += 1;
         let fed = self.restored.base(topic, partition);
@@ -134,15 +135,14 @@ impl Shard {
         self.parts.insert(number, Part { topic: Arc::clone(topic), partition, fed, reading: false, last_at });
         self.dirty_parts.insert(number);
         self.doubts.opened(number, topic.log.bounds(partition).end);
-        self.hold_for_absent(topic, partition, fed);
+        self.hold_for_absent(absent, topic, partition, fed);
         self.read_part(number);
     }
 
     /// A subscription that was given its start before a crash may be newer than the snapshot that was found on the disk. Until the
     /// control plane tells of it again, events go by that it is to get: its place is noted before they do.
-    fn hold_for_absent(&mut self, topic: &TopicRoute, partition: u32, next: u64) {
-        let absent: Vec<_> = self.restored.seen.iter().filter(|id| !self.table.subscriptions.contains_key(*id)).copied().collect();
-        for subscription in absent {
+    fn hold_for_absent(&mut self, absent: &[SubscriptionId], topic: &TopicRoute, partition: u32, next: u64) {
+        for subscription in absent.iter().copied() {
             let rows = self.restored.lanes.entry(subscription).or_default();
             let (name, incarnation) = (&topic.topic.name, topic.topic.meta.incarnation);
             let is_here = |row: &LaneState| row.topic == *name && row.incarnation == incarnation && row.partition == partition;

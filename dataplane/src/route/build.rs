@@ -13,7 +13,7 @@ use posthorn_domain::names::{Name, TopicName};
 use posthorn_domain::operations;
 use posthorn_domain::problem::Problem;
 use posthorn_domain::resource::{
-    Meta, SchemaSpec, SchemaVersion, Subscription, SubscriptionSpec, Topic, TopicSpec, UnknownMode,
+    Glance, Meta, Packed, SchemaSpec, SchemaVersion, Subscription, SubscriptionSpec, Topic, TopicSpec, UnknownMode,
 };
 use posthorn_domain::schema::{Bundle, CompiledSchema};
 use posthorn_domain::snapshot::{Delta, Kind, Nack, Resource, ResourceKey};
@@ -22,7 +22,7 @@ use posthorn_storage::log::{Log, TopicSettings};
 use serde_json::Value;
 
 use super::index::Editor;
-use super::subscription::SubscriptionRoute;
+use super::subscription::{SubscriptionRoute, check_secrets};
 use super::table::{Changes, SchemaFacts, SchemaRoute, Table, TopicRoute};
 
 /// The generation of the next table of this process.
@@ -95,7 +95,8 @@ impl Builder {
         Applied { table, nacks, removed_topics }
     }
 
-    /// The table of what this node had in force before, at `revision`: keys, and the resources in the JSON that they came as.
+    /// The table of what this node had in force before, at `revision`: keys, and the resources in
+    /// the JSON that they came as or packed.
     pub fn restore<'k>(&mut self, base: &Table, revision: u64, kept: impl Iterator<Item = (&'k str, &'k [u8])>) -> Applied {
         let mut delta = Delta { revision, ..Delta::default() };
         let (mut subscriptions, mut nacks) = (Vec::new(), Vec::new());
@@ -112,7 +113,7 @@ impl Builder {
         }
         let mut applied = self.apply(base, &delta);
         for (key, written) in subscriptions {
-            if let Err(problem) = self.restore_subscription(&mut applied.table, written) {
+            if let Err(problem) = self.restore_subscription(&mut applied.table, key, written) {
                 nacks.push(nack(key, &problem));
             }
         }
@@ -180,23 +181,26 @@ impl Builder {
         let id: SubscriptionId = text(&document, "id").parse().map_err(|error| broken(&error))?;
         let (spec, filters) = SubscriptionSpec::parse_and_compile(&document, &self.guard)?;
         let status_reason = document.get("status_reason").and_then(Value::as_str).map(str::to_owned);
-        self.place(table, Subscription { id, spec, status_reason, meta: meta(resource, &document) }, filters)
+        check_secrets(&spec).map_err(|error| broken(&error))?;
+        let packed = Packed::of(&Subscription { id, spec, status_reason, meta: meta(resource, &document) });
+        self.place(table, id, &packed, &packed.glance(), filters);
+        Ok(())
     }
 
-    /// Takes up a subscription that this node had in force before, from the JSON that it came as.
-    fn restore_subscription(&mut self, table: &mut Table, written: &[u8]) -> Result<(), Problem> {
-        let quick = Subscription::quick(written).and_then(|subscription| Some((subscription.spec.compile_filters().ok()?, subscription)));
-        match quick {
-            Some((filters, subscription)) => self.place(table, subscription, filters),
-            None => self.add_subscription(table, &written_down(written)?),
-        }
+    /// Takes up a subscription that this node had in force before, as it wrote it down.
+    fn restore_subscription(&mut self, table: &mut Table, key: &str, written: &[u8]) -> Result<(), Problem> {
+        let id = key.split('/').nth(1).and_then(|id| id.parse().ok());
+        let (Some(packed), Some(id)) = (Packed::from_bytes(written), id) else {
+            return self.add_subscription(table, &written_down(written)?);
+        };
+        let glance = packed.glance();
+        let filters = glance.filters.compile()?;
+        self.place(table, id, &packed, &glance, filters);
+        Ok(())
     }
 
-    fn place(&mut self, table: &mut Table, subscription: Subscription, filters: Vec<Filter>) -> Result<(), Problem> {
-        let id = subscription.id;
-        let filters = self.places.editor.intern(filters);
-        let route = SubscriptionRoute::new(subscription, Arc::clone(&filters)).map_err(|error| broken(&error));
-        let mut route = route.inspect_err(|_| self.places.editor.forget(&filters))?;
+    fn place(&mut self, table: &mut Table, id: SubscriptionId, packed: &Packed, glance: &Glance, filters: Vec<Filter>) {
+        let mut route = SubscriptionRoute::new(id, packed, glance, self.places.editor.intern(filters));
         let old = table.subscriptions.get(&id).cloned();
         if let Some(old) = &old {
             self.places.vacate(table, old);
@@ -208,7 +212,6 @@ impl Builder {
         self.places.occupy(table, &route);
         table.subscriptions.insert(id, route);
         table.changes.subscriptions.push(id);
-        Ok(())
     }
 }
 

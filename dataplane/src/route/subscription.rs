@@ -1,14 +1,13 @@
 //! A subscription, compiled, in little room: most of those that a node holds rest.
 
-use std::fmt::Display;
 use std::sync::{Arc, OnceLock};
 
 use posthorn_domain::filter::View;
 use posthorn_domain::ids::SubscriptionId;
 use posthorn_domain::operations::is_reserved;
-use posthorn_domain::resource::{Mode, OldSecret, Packed, Status, Subscription, SubscriptionSpec, WrittenFilters};
+use posthorn_domain::resource::{Glance, Mode, OldSecret, Packed, Status, Subscription, SubscriptionSpec};
 use posthorn_domain::secret::Secret;
-use posthorn_domain::signing::SigningKey;
+use posthorn_domain::signing::{KeyError, SigningKey};
 use posthorn_domain::time::Time;
 
 use super::index::Filters;
@@ -36,16 +35,10 @@ struct Whole {
 pub type Signer = (SigningKey, Option<Time>);
 
 impl SubscriptionRoute {
-    /// The route of a subscription whose filters these are. From here on only their meaning counts.
-    ///
-    /// # Errors
-    /// When a secret is not a key.
-    pub(super) fn new(mut subscription: Subscription, filters: Arc<Filters>) -> Result<Self, impl Display> {
-        secrets(&subscription.spec).try_for_each(|(secret, _)| SigningKey::check(secret.expose()))?;
-        subscription.spec.filters = WrittenFilters::default();
-        let (id, status, mode) = (subscription.id, subscription.spec.status, subscription.spec.mode);
-        let packed = Packed::of(&subscription);
-        Ok::<_, posthorn_domain::signing::KeyError>(Self { id, status, mode, packed, whole: OnceLock::new(), filters, slot: None })
+    /// The route of a packed subscription, all of whose secrets are keys, and whose filters these are. From here on only their
+    /// meaning counts.
+    pub(super) fn new(id: SubscriptionId, packed: &Packed, &Glance { status, mode, .. }: &Glance, filters: Arc<Filters>) -> Self {
+        Self { id, status, mode, packed: packed.without_filters(), whole: OnceLock::new(), filters, slot: None }
     }
 
     /// The same with the filters of another index.
@@ -116,6 +109,11 @@ impl SubscriptionRoute {
     pub fn only_topic(&self) -> Option<&str> {
         self.filters.iter().find_map(|filter| filter.only_topic())
     }
+}
+
+/// Whether all secrets are keys.
+pub(super) fn check_secrets(spec: &SubscriptionSpec) -> Result<(), KeyError> {
+    secrets(spec).try_for_each(|(secret, _)| SigningKey::check(secret.expose()))
 }
 
 /// All that sign, newest first, each with the time at which it stops.

@@ -1,24 +1,52 @@
 //! A subscription in little room: as text without what is the default. Most of those that a control plane or a node holds are seldom
-//! looked at, and there may be a hundred thousand.
+//! looked at, and there may be a hundred thousand. Both keep it in this form on the disk too (sealed), so that they start without
+//! reading it.
+//!
+//! ```text
+//! packed = form u8 (1) · revision, incarnation, made at, changed at: u64 LE each · JSON
+//! ```
+//! The defaults that the JSON leaves out are those of the form. When one changes, what was packed before must not change with it: then
+//! there has to be another form.
 
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
-use serde::Serialize;
-use zeroize::Zeroize as _;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::quick::Text;
 use super::{Auth, BatchLimits, Endpoint, Format, Key, Limits, Meta, Mode, OldSecret, Qos, RetryPolicy, Signing, Start, Status};
 use super::{Subscription, WrittenFilters};
 use crate::ids::SubscriptionId;
+use crate::time::Time;
 use crate::units::Dur;
 
-/// The subscription, secrets included; wiped with its last clone. Cloning shares it. For memory only: the text leaves out what is the
-/// default in this version.
+/// The subscription, secrets included; wiped with its last clone. Cloning shares it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Packed {
-    text: Arc<[u8]>,
-    meta: Meta,
+pub struct Packed(Arc<[u8]>);
+
+/// Told apart from JSON, which begins with a brace.
+const FORM: u8 = 1;
+const HEAD: usize = 33;
+
+/// What a node has to know of a subscription that rests.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Glance {
+    /// What it wants.
+    pub filters: WrittenFilters,
+    /// Whether it delivers.
+    pub status: Status,
+    /// How.
+    pub mode: Mode,
+}
+
+#[derive(Deserialize)]
+struct GlanceText<'a> {
+    #[serde(borrow)]
+    filters: Option<&'a RawValue>,
+    status: Option<Status>,
+    mode: Option<Mode>,
 }
 
 #[derive(Serialize)]
@@ -86,7 +114,7 @@ struct ShortSigning<'a> {
 #[derive(Serialize)]
 struct ShortOld<'a> {
     secret: &'a str,
-    expires_at: crate::time::Time,
+    expires_at: Time,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -102,10 +130,22 @@ impl Packed {
     /// Packs it.
     pub fn of(subscription: &Subscription) -> Self {
         let short = Short::of(subscription);
-        let mut text = serde_json::to_vec(&short).expect("resources have string keys and finite numbers only");
-        let packed = Self { text: text.as_slice().into(), meta: subscription.meta };
-        text.zeroize();
-        packed
+        let Meta { revision, incarnation, created_at, updated_at } = subscription.meta;
+        let mut bytes = Zeroizing::new(Vec::with_capacity(512));
+        bytes.push(FORM);
+        [revision, incarnation, created_at.millis(), updated_at.millis()].iter().for_each(|number| bytes.extend(number.to_le_bytes()));
+        serde_json::to_writer(&mut *bytes, &short).expect("resources have string keys and finite numbers only");
+        Self(bytes.as_slice().into())
+    }
+
+    /// From [`Packed::as_bytes`], wherever they were kept; none when they are something else.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        (bytes.len() > HEAD && bytes[0] == FORM).then(|| Self(bytes.into()))
+    }
+
+    /// To be kept where secrets may be.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
     }
 
     /// The subscription `id` that was packed.
@@ -113,34 +153,63 @@ impl Packed {
     /// # Panics
     /// Never: what [`Packed::of`] wrote can be read.
     pub fn read(&self, id: SubscriptionId) -> Subscription {
-        let text: Text<'_> = serde_json::from_slice(&self.text).expect("it was written by this process");
+        let text: Text<'_> = serde_json::from_slice(&self.0[HEAD..]).expect("it is as it was packed");
         let status_reason = text.status_reason();
-        let spec = text.spec().expect("it was written by this process");
-        Subscription { id, spec, status_reason, meta: self.meta }
+        let spec = text.spec().expect("it is as it was packed");
+        Subscription { id, spec, status_reason, meta: self.meta() }
+    }
+
+    /// What there is to see without reading all.
+    ///
+    /// # Panics
+    /// As [`Packed::read`].
+    pub fn glance(&self) -> Glance {
+        let GlanceText { filters, status, mode } = serde_json::from_slice(&self.0[HEAD..]).expect("it is as it was packed");
+        let filters = filters.map_or_else(WrittenFilters::default, WrittenFilters::as_written);
+        Glance { filters, status: status.unwrap_or(Status::Active), mode: mode.unwrap_or_default() }
+    }
+
+    /// The same without filters, for those who know what they mean.
+    #[must_use]
+    pub fn without_filters(&self) -> Self {
+        let text = self.0.get(HEAD..).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default();
+        let filters = serde_json::from_str::<GlanceText<'_>>(text).ok().and_then(|glance| glance.filters);
+        let Some(filters) = filters else { return self.clone() };
+        const NAME: &str = "\"filters\":";
+        let from = HEAD + (filters.get().as_ptr() as usize - text.as_ptr() as usize) - NAME.len();
+        // Another member always follows.
+        let to = from + NAME.len() + filters.get().len() + 1;
+        Self([&self.0[..from], &self.0[to..]].concat().into())
     }
 
     /// Its revision and times.
-    pub fn meta(&self) -> &Meta {
-        &self.meta
+    pub fn meta(&self) -> Meta {
+        let number = |n: usize| u64::from_le_bytes(self.0[1 + 8 * n..9 + 8 * n].try_into().expect("eight bytes"));
+        Meta {
+            revision: number(0),
+            incarnation: number(1),
+            created_at: Time::from_millis(number(2)),
+            updated_at: Time::from_millis(number(3)),
+        }
     }
 
     /// Whether these bytes are anywhere in its text: a cheap way to pass over most, when only those that say it are looked for.
     pub fn mentions(&self, wanted: &memchr::memmem::Finder<'_>) -> bool {
-        wanted.find(&self.text).is_some()
+        wanted.find(&self.0[HEAD..]).is_some()
     }
 }
 
 impl Drop for Packed {
     fn drop(&mut self) {
-        if let Some(text) = Arc::get_mut(&mut self.text) {
-            text.zeroize();
+        if let Some(bytes) = Arc::get_mut(&mut self.0) {
+            bytes.zeroize();
         }
     }
 }
 
 impl fmt::Debug for Packed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a subscription of revision {}", self.meta.revision)
+        write!(f, "a subscription of revision {}", self.meta().revision)
     }
 }
 

@@ -186,7 +186,8 @@ impl Text<'_> {
             Some("earliest") => Start::Earliest,
             Some(other) => Start::At(Time::parse(other.strip_prefix("time:")?)?),
         };
-        let qos = self.qos.map_or_else(Qos::default, |QosText { durability, dead_letter, ordering }| Qos { durability, dead_letter, ordering });
+        let qos =
+            self.qos.map_or_else(Qos::default, |QosText { durability, dead_letter, ordering }| Qos { durability, dead_letter, ordering });
         let retry = self.retry.map_or_else(RetryPolicy::default, |RetryText { schedule, jitter, max_age }| RetryPolicy {
             schedule,
             jitter,

@@ -239,9 +239,7 @@ impl SubscriptionSpec {
 
     /// The filters' meaning. They were checked when they were read, so a fault here means that the rules changed since.
     pub fn compile_filters(&self) -> Result<Vec<Filter>, Problem> {
-        let mut faults = Faults::default();
-        let filters = compile(&self.filters.values(), &mut faults);
-        faults.result("the filters", Some(filters))
+        self.filters.compile()
     }
 
     /// Every secret with the JSON pointer at which the document shows it redacted.
@@ -260,7 +258,7 @@ impl SubscriptionSpec {
     }
 }
 
-fn compile(filters: &[Value], faults: &mut Faults) -> Vec<Filter> {
+pub(super) fn compile(filters: &[Value], faults: &mut Faults) -> Vec<Filter> {
     if filters.is_empty() || filters.len() > 32 {
         faults.meaning("/filters", "must have 1 to 32 entries; `[{\"topic\": \"**\"}]` takes every event");
     }

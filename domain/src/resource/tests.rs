@@ -87,13 +87,36 @@ fn the_quick_way_reads_the_same_and_a_packed_one_comes_back() {
         let open = Resource { secrets: Default::default(), ..resource.clone() };
         assert_eq!(Subscription::quick(&written(&open)), None, "a secret is missing");
         assert_eq!(SubscriptionSpec::parse_kept(&resource.revealed().expect("reads"), &Guard::default()), Ok(whole.spec.clone()));
+        assert_eq!(Resource::of_subscription(&whole), resource);
         let packed = Packed::of(&whole);
-        assert_eq!(packed.read(whole.id), whole);
+        assert_eq!((packed.read(whole.id), packed.meta()), (whole.clone(), meta));
+        assert_eq!(Packed::from_bytes(packed.as_bytes()), Some(packed.clone()));
+        let (filters, status, mode) = (whole.spec.filters.clone(), whole.spec.status, whole.spec.mode);
+        assert_eq!(packed.glance(), Glance { filters, status, mode });
         assert!(!format!("{packed:?}").contains("whs"));
         let mut unfiltered = whole;
         unfiltered.spec.filters = WrittenFilters::default();
-        assert_eq!(Packed::of(&unfiltered).read(unfiltered.id), unfiltered);
+        assert_eq!(packed.without_filters(), Packed::of(&unfiltered));
+        assert_eq!(packed.without_filters().read(unfiltered.id), unfiltered);
+        assert_eq!(packed.without_filters().without_filters(), packed.without_filters());
     }
+    assert_eq!(Packed::from_bytes(b"{\"name\":\"this is JSON and long enough\"}"), None);
+}
+
+/// Packed subscriptions are on disks. When this fails because a default has changed, give them another form.
+#[test]
+fn what_the_form_of_packed_ones_leaves_out_stays_as_it_is() {
+    let text = br#"{"endpoint":{"url":"https://a.example/"},"signing":[{"secret":"s"}]}"#;
+    let packed = Packed::from_bytes(&[&[1][..], &[0; 32], text].concat()).expect("packed");
+    let read = serde_json::to_value(packed.read(SubscriptionId::from_bytes([0; 16])).spec).expect("writes");
+    let schedule = ["5s", "5m", "30m", "2h", "5h", "10h", "14h", "20h", "1d"];
+    let expected = json!({
+        "name": "", "owner": "", "filters": [], "allow_unknown": false, "signing": [{"scheme": "standard-webhooks", "key": "hmac-sha256", "secret": REDACTED}],
+        "endpoint": {"url": "https://a.example/", "format": "binary", "headers": {}, "query": {}, "timeout": null, "auth": []},
+        "qos": {"durability": null, "dead_letter": "allow", "ordering": "none"}, "limits": {"in_flight": 16, "rate": null},
+        "retry": {"schedule": schedule, "jitter": 0.2, "max_age": "4d"}, "start": "latest", "status": "active", "mode": "push",
+    });
+    assert_eq!(read, expected);
 }
 
 #[test]

@@ -7,6 +7,9 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::fields::Faults;
+use crate::filter::Filter;
+use crate::problem::Problem;
 use crate::snapshot::Document;
 
 /// The filters' JSON. Cloning shares it.
@@ -23,6 +26,16 @@ impl WrittenFilters {
     /// The text as it stands.
     pub(super) fn as_written(text: &RawValue) -> Self {
         Self(Document::of(&text))
+    }
+
+    /// Their meaning.
+    ///
+    /// # Errors
+    /// They were checked when they were read, so a fault means that the rules changed since.
+    pub fn compile(&self) -> Result<Vec<Filter>, Problem> {
+        let mut faults = Faults::default();
+        let filters = super::subscription::compile(&self.values(), &mut faults);
+        faults.result("the filters", Some(filters))
     }
 
     /// One tree each.
