@@ -61,7 +61,7 @@ async fn topic(api: &Api, document: &Value) -> Result<(), Problem> {
 async fn subscription(api: &Api, document: &Value) -> Result<(), Problem> {
     let name = needed_name(document)?;
     let owner = document.get("owner").and_then(Value::as_str).unwrap_or_default();
-    let found = api.publisher.registry.read().subscription_named(name, owner).map(|subscription| subscription.id.to_string());
+    let found = api.publisher.registry.read().subscription_named(name, owner).map(|id| id.to_string());
     match found {
         Some(id) => api.replace_subscription(&id, document, Precondition::None).await.map(drop),
         None => api.create_subscription(document).await.map(drop),

@@ -27,5 +27,6 @@ pub mod sealing;
 pub mod secret;
 pub mod signing;
 pub mod snapshot;
+mod text;
 pub mod time;
 pub mod units;

@@ -9,6 +9,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::resource::{Meta, Subscription};
+
 mod document;
 
 pub use document::{Document, Secrets};
@@ -117,6 +119,13 @@ impl ResourceKey {
 }
 
 impl Resource {
+    /// A subscription as it travels.
+    pub fn of_subscription(subscription: &Subscription) -> Self {
+        let secrets = subscription.spec.secrets().into_iter().map(|(at, secret)| (at, secret.expose())).collect();
+        let Meta { revision, incarnation, .. } = subscription.meta;
+        Self { revision, incarnation, document: Document::of(subscription), secrets }
+    }
+
     /// The document with its secrets in place, ready to be parsed by the resource's type.
     ///
     /// # Errors

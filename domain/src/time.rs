@@ -93,8 +93,7 @@ impl Serialize for Time {
 
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Self::parse(&text).ok_or_else(|| serde::de::Error::custom(format!("`{text}` is not an RFC 3339 time")))
+        crate::text::read(deserializer, |text| Self::parse(text).ok_or_else(|| format!("`{text}` is not an RFC 3339 time")))
     }
 }
 

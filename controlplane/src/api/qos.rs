@@ -57,7 +57,7 @@ impl Api {
             default_max_hops: self.defaults.max_hops,
             topic: &topic.spec,
             event_durability,
-            subscription: contract.map(|contract| &contract.spec),
+            subscription: contract.as_ref().map(|contract| &contract.spec),
         };
         let references: Vec<SchemaRef> = set.iter().map(|version| version.reference()).collect();
         let settings = resolve(&parties, set.iter().map(|version| &version.spec)).shown(&references);

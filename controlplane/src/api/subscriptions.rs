@@ -75,7 +75,7 @@ impl Api {
     /// The subscription, and where it stands when a data plane can tell.
     pub(crate) async fn subscription(&self, id: &str) -> Result<Answer, Problem> {
         let id = self.known_subscription(id)?;
-        let found = self.publisher.registry.read().subscription(id).cloned();
+        let found = self.publisher.registry.read().subscription(id);
         let found = found.ok_or_else(|| missing("subscription", &id.to_string()))?;
         let mut answer = self.shown(&Entry::Subscription(found));
         let question = Question::Subscription { id };
@@ -108,7 +108,7 @@ impl Api {
 
     pub(super) fn known_subscription(&self, text: &str) -> Result<SubscriptionId, Problem> {
         let id = subscription_id(text)?;
-        let known = self.publisher.registry.read().subscription(id).is_some();
+        let known = self.publisher.registry.read().has_subscription(id);
         if known { Ok(id) } else { Err(missing("subscription", text)) }
     }
 }

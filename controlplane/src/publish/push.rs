@@ -6,7 +6,7 @@ use posthorn_domain::snapshot::ResourceKey;
 use posthorn_proto::snapshot::{ControlMessage, ResourceUpdate};
 
 use super::Publisher;
-use crate::registry::Entry;
+use crate::registry::{Entry, Published};
 use crate::store::resource;
 
 /// A full snapshot is cut into messages of about this size; a message holds at least one resource.
@@ -20,7 +20,7 @@ pub(super) struct Push {
     pub(super) full: bool,
     /// The keys that it carries, for the books on nacks.
     pub(super) keys: BTreeSet<ResourceKey>,
-    entries: std::vec::IntoIter<Entry>,
+    entries: std::vec::IntoIter<Published>,
     next: Option<ResourceUpdate>,
     removed: Vec<String>,
     nonce: String,
@@ -44,7 +44,7 @@ impl Publisher {
                 // Kinds in the order in which they depend on each other: schemas, topics, subscriptions.
                 let mut ordered: Vec<&ResourceKey> = keys.iter().collect();
                 ordered.sort_by_key(|key| key.kind());
-                let entries = ordered.iter().filter_map(|key| registry.published(key)).collect();
+                let entries = ordered.iter().filter_map(|key| registry.published(key).map(Published::Entry)).collect();
                 let gone = ordered.iter().rev().filter(|key| registry.published(key).is_none());
                 (entries, gone.map(|key| key.as_str().to_owned()).collect(), keys)
             }
@@ -64,7 +64,7 @@ impl Iterator for Push {
         }
         let mut changed = Vec::new();
         let mut size = 0;
-        let mut update = self.next.take().or_else(|| self.entries.next().map(|entry| written(&entry)));
+        let mut update = self.next.take().or_else(|| self.entries.next().map(|next| written(&next.entry())));
         while let Some(this) = update {
             let this_size = this.key.len() + this.body.len();
             if size + this_size > MESSAGE_BYTES && !changed.is_empty() {
@@ -73,7 +73,7 @@ impl Iterator for Push {
             }
             size += this_size;
             changed.push(this);
-            update = self.entries.next().map(|entry| written(&entry));
+            update = self.entries.next().map(|next| written(&next.entry()));
         }
         self.done = self.next.is_none();
         let removed = if self.done { std::mem::take(&mut self.removed) } else { Vec::new() };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use posthorn_domain::ids::SubscriptionId;
 use posthorn_domain::names::{SchemaName, TopicName};
-use posthorn_domain::resource::{Compatibility, Meta, SchemaVersion, Subscription, Topic};
+use posthorn_domain::resource::{Compatibility, Meta, Packed, SchemaVersion, Subscription, Topic};
 use posthorn_domain::snapshot::ResourceKey;
 
 use super::keys::Shown;
@@ -74,6 +74,24 @@ pub(crate) enum Entry {
     Version(Arc<SchemaVersion>),
     /// A subscription.
     Subscription(Arc<Subscription>),
+}
+
+/// A resource as it is held, in little room.
+pub(crate) enum Published {
+    /// As it is.
+    Entry(Entry),
+    /// A subscription.
+    Packed(SubscriptionId, Packed),
+}
+
+impl Published {
+    /// The resource.
+    pub(crate) fn entry(self) -> Entry {
+        match self {
+            Self::Entry(entry) => entry,
+            Self::Packed(id, packed) => Entry::Subscription(Arc::new(packed.read(id))),
+        }
+    }
 }
 
 /// Names a resource that can be deleted.

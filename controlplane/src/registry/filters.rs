@@ -78,7 +78,7 @@ impl Registry {
         }
         let mut hit: Vec<Value> = Vec::new();
         let mut count = 0_usize;
-        for subscription in self.subscriptions.values().filter(|subscription| may_read(subscription, &topics)) {
+        for subscription in self.all_subscriptions().filter(|subscription| may_read(subscription, &topics)) {
             let Ok(filters) = subscription.spec.compile_filters() else { continue };
             let reached = topics.iter().filter(|topic| filters.iter().all(|filter| filter.admits_topic(topic)));
             let reached: Vec<_> = reached.collect();

@@ -3,13 +3,14 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
+use memchr::memmem::Finder;
 use posthorn_domain::ids::SubscriptionId;
 use posthorn_domain::names::{Name, SchemaName, TopicName};
 use posthorn_domain::operations;
 use posthorn_domain::resource::{SchemaInfo, SchemaVersion, Subscription, Topic};
 use posthorn_domain::snapshot::{Kind, ResourceKey};
 
-use super::{Entry, Registry, Schema};
+use super::{Entry, Published, Registry, Schema};
 
 impl Registry {
     /// A topic; the server's own too, which no list has.
@@ -18,8 +19,26 @@ impl Registry {
     }
 
     /// A subscription.
-    pub(crate) fn subscription(&self, id: SubscriptionId) -> Option<&Arc<Subscription>> {
-        self.subscriptions.get(&id)
+    pub(crate) fn subscription(&self, id: SubscriptionId) -> Option<Arc<Subscription>> {
+        self.subscriptions.get(&id).map(|packed| Arc::new(packed.read(id)))
+    }
+
+    /// Whether there is this subscription.
+    pub(crate) fn has_subscription(&self, id: SubscriptionId) -> bool {
+        self.subscriptions.contains_key(&id)
+    }
+
+    /// All subscriptions, one after the other.
+    pub(super) fn all_subscriptions(&self) -> impl Iterator<Item = Subscription> {
+        self.subscriptions.iter().map(|(id, packed)| packed.read(*id))
+    }
+
+    /// Those that say `text` somewhere: in a filter, as their name or elsewhere.
+    pub(super) fn subscriptions_that_say(&self, text: &str) -> impl Iterator<Item = Subscription> {
+        let said = serde_json::Value::from(text).to_string();
+        let finder = Finder::new(said.as_bytes()).into_owned();
+        let saying = self.subscriptions.iter().filter(move |(_, packed)| packed.mentions(&finder));
+        saying.map(|(id, packed)| packed.read(*id))
     }
 
     /// A version of a schema.
@@ -61,12 +80,14 @@ impl Registry {
     /// Subscriptions after this id, at most `limit`.
     pub(crate) fn subscriptions_after(&self, after: Option<&SubscriptionId>, limit: usize) -> Vec<Arc<Subscription>> {
         let range = (after.map_or(Bound::Unbounded, |id| Bound::Excluded(*id)), Bound::Unbounded);
-        self.subscriptions.range(range).take(limit).map(|(_, subscription)| subscription.clone()).collect()
+        self.subscriptions.range(range).take(limit).map(|(id, packed)| Arc::new(packed.read(*id))).collect()
     }
 
     /// The subscription with this name and owner; the oldest when several have them.
-    pub(crate) fn subscription_named(&self, name: &str, owner: &str) -> Option<&Arc<Subscription>> {
-        self.subscriptions.values().find(|subscription| subscription.spec.name == name && subscription.spec.owner == owner)
+    pub(crate) fn subscription_named(&self, name: &str, owner: &str) -> Option<SubscriptionId> {
+        let named = |subscription: &Subscription| subscription.spec.name == name && subscription.spec.owner == owner;
+        let found = if name.is_empty() { self.all_subscriptions().find(named) } else { self.subscriptions_that_say(name).find(named) };
+        found.map(|subscription| subscription.id)
     }
 
     /// Topics that demand this schema.
@@ -82,16 +103,17 @@ impl Registry {
             Kind::Topic => self.topics.get(name).cloned().map(Entry::Topic),
             Kind::SchemaInfo => self.live_schema(name).cloned().map(Entry::Schema),
             Kind::Schema => self.version(&name.parse().ok()?, parts.next()?.parse().ok()?).cloned().map(Entry::Version),
-            Kind::Subscription => self.subscription(name.parse().ok()?).cloned().map(Entry::Subscription),
+            Kind::Subscription => self.subscription(name.parse().ok()?).map(Entry::Subscription),
         }
     }
 
     /// Everything that data planes are to know, in the order in which they apply it.
-    pub(crate) fn all_published(&self) -> Vec<Entry> {
+    pub(crate) fn all_published(&self) -> Vec<Published> {
         let schemas = self.schemas.values().filter(|schema| !schema.deleted).cloned().map(Entry::Schema);
         let versions = schemas.chain(self.versions.values().cloned().map(Entry::Version));
         let topics = self.topics.values().cloned().map(Entry::Topic);
-        versions.chain(topics).chain(self.subscriptions.values().cloned().map(Entry::Subscription)).collect()
+        let subscriptions = self.subscriptions.iter().map(|(id, packed)| Published::Packed(*id, packed.clone()));
+        versions.chain(topics).map(Published::Entry).chain(subscriptions).collect()
     }
 }
 

@@ -15,16 +15,16 @@ mod tests;
 mod topics;
 mod users;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use posthorn_domain::ids::SubscriptionId;
 use posthorn_domain::names::{SchemaName, TopicName};
 use posthorn_domain::problem::{Code, Problem};
-use posthorn_domain::resource::{Meta, SchemaVersion, Subscription, Topic};
+use posthorn_domain::resource::{Meta, Packed, SchemaVersion, Topic};
 use posthorn_domain::time::Time;
 
-pub(crate) use change::{Change, Entry, Key, Outcome, Schema, forget_oldest};
+pub(crate) use change::{Change, Entry, Key, Outcome, Published, Schema, forget_oldest};
 pub(crate) use command::{Basis, Command, Precondition, etag};
 pub(crate) use keys::{Keep, Shown};
 
@@ -44,9 +44,7 @@ pub(crate) struct Registry {
     topics: BTreeMap<TopicName, Arc<Topic>>,
     schemas: BTreeMap<SchemaName, Arc<Schema>>,
     versions: BTreeMap<(SchemaName, u32), Arc<SchemaVersion>>,
-    subscriptions: BTreeMap<SubscriptionId, Arc<Subscription>>,
-    /// Subscriptions that only this topic's events can reach.
-    bound: BTreeMap<String, BTreeSet<SubscriptionId>>,
+    subscriptions: BTreeMap<SubscriptionId, Packed>,
 }
 
 impl Registry {
@@ -82,11 +80,18 @@ impl Registry {
     }
 
     /// The state that a store kept.
-    pub(crate) fn restore(revision: u64, entries: impl IntoIterator<Item = Entry>) -> Self {
+    pub(crate) fn restore(revision: u64, entries: impl IntoIterator<Item = Published>) -> Self {
         let mut registry = Self { revision, ..Self::default() };
+        let mut subscriptions = Vec::new();
         for entry in entries {
-            registry.put(entry);
+            match entry {
+                Published::Packed(id, packed) => subscriptions.push((id, packed)),
+                Published::Entry(Entry::Subscription(one)) => subscriptions.push((one.id, Packed::of(&one))),
+                Published::Entry(other) => registry.put(other),
+            }
         }
+        // A map that is made at once has no room left between its entries.
+        registry.subscriptions = subscriptions.into_iter().collect();
         registry
     }
 
@@ -102,11 +107,7 @@ impl Registry {
                 self.versions.insert((version.name.clone(), version.version), version);
             }
             Entry::Subscription(subscription) => {
-                self.unbind(subscription.id);
-                for topic in only_topics(&subscription) {
-                    self.bound.entry(topic).or_default().insert(subscription.id);
-                }
-                self.subscriptions.insert(subscription.id, subscription);
+                self.subscriptions.insert(subscription.id, Packed::of(&subscription));
             }
         }
     }
@@ -115,22 +116,7 @@ impl Registry {
         match key {
             change::Key::Topic(name) => drop(self.topics.remove(name)),
             change::Key::Version(name, version) => drop(self.versions.remove(&(name.clone(), *version))),
-            change::Key::Subscription(id) => {
-                self.unbind(*id);
-                self.subscriptions.remove(id);
-            }
-        }
-    }
-
-    fn unbind(&mut self, id: SubscriptionId) {
-        let Some(before) = self.subscriptions.get(&id) else { return };
-        for topic in only_topics(before) {
-            if let Some(ids) = self.bound.get_mut(&topic) {
-                ids.remove(&id);
-                if ids.is_empty() {
-                    self.bound.remove(&topic);
-                }
-            }
+            change::Key::Subscription(id) => drop(self.subscriptions.remove(id)),
         }
     }
 
@@ -142,12 +128,6 @@ impl Registry {
     fn next(&self) -> u64 {
         self.revision + 1
     }
-}
-
-/// The topics without which the subscription can get nothing.
-fn only_topics(subscription: &Subscription) -> Vec<String> {
-    let filters = subscription.spec.compile_filters().unwrap_or_default();
-    filters.iter().filter_map(|filter| filter.only_topic().map(str::to_owned)).collect()
 }
 
 /// Meta of something new or changed at `revision`.

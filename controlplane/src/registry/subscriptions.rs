@@ -52,17 +52,17 @@ impl Registry {
         self.check_subscription(&spec, &mut faults);
         faults.result("the subscription", Some(()))?;
         let shown = keys::make_missing(&mut spec);
-        Ok(Change { shown, ..self.changed(before, spec, now) })
+        Ok(Change { shown, ..self.changed(&before, spec, now) })
     }
 
     pub(super) fn set_status(&self, id: SubscriptionId, status: Status, when: &Precondition, now: Time) -> Result<Change, Problem> {
         let before = self.existing(id, when)?;
-        Ok(self.changed(before, SubscriptionSpec { status, ..before.spec.clone() }, now))
+        Ok(self.changed(&before, SubscriptionSpec { status, ..before.spec.clone() }, now))
     }
 
     pub(super) fn disable(&self, id: SubscriptionId, reason: String, now: Time) -> Result<Change, Problem> {
         let before = self.existing(id, &Precondition::None)?;
-        let change = self.changed(before, SubscriptionSpec { status: Status::Disabled, ..before.spec.clone() }, now);
+        let change = self.changed(&before, SubscriptionSpec { status: Status::Disabled, ..before.spec.clone() }, now);
         let with_reason = |entry| match entry {
             Entry::Subscription(subscription) if change.outcome == Outcome::Changed => {
                 Entry::Subscription(Arc::new(Subscription { status_reason: Some(reason.clone()), ..(*subscription).clone() }))
@@ -77,7 +77,7 @@ impl Registry {
         let before = self.existing(id, when)?;
         let mut spec = before.spec.clone();
         let shown = keys::rotate(&mut spec, now.after(overlap.std()), now);
-        Ok(Change { shown, ..self.changed(before, spec, now) })
+        Ok(Change { shown, ..self.changed(&before, spec, now) })
     }
 
     pub(super) fn delete_subscription(&self, id: SubscriptionId, when: &Precondition) -> Result<Change, Problem> {
@@ -85,9 +85,9 @@ impl Registry {
         Ok(Change::removal(self.next(), Key::Subscription(id), Vec::new()))
     }
 
-    fn existing(&self, id: SubscriptionId, when: &Precondition) -> Result<&Arc<Subscription>, Problem> {
+    fn existing(&self, id: SubscriptionId, when: &Precondition) -> Result<Arc<Subscription>, Problem> {
         let found = self.subscription(id);
-        when.check(found.map(|subscription| subscription.meta.revision))?;
+        when.check(found.as_ref().map(|subscription| subscription.meta.revision))?;
         found.ok_or_else(|| not_found("subscription", id))
     }
 

@@ -84,7 +84,7 @@ fn command(step: Step, registry: &Registry) -> Option<Command> {
 
 fn entries(registry: &Registry) -> Vec<Entry> {
     let schemas = registry.schemas.values().cloned().map(Entry::Schema);
-    let published = registry.all_published().into_iter().filter(|entry| !matches!(entry, Entry::Schema(_)));
+    let published = registry.all_published().into_iter().map(Published::entry).filter(|entry| !matches!(entry, Entry::Schema(_)));
     published.chain(schemas).collect()
 }
 
@@ -97,7 +97,7 @@ fn check(registry: &Registry) {
     for (name, version) in registry.versions.keys() {
         assert!(registry.schemas.get(name).is_some_and(|schema| schema.last_version >= *version));
     }
-    for subscription in registry.subscriptions.values() {
+    for subscription in registry.all_subscriptions() {
         assert!(subscription.spec.signing.iter().all(|signing| !signing.secret.expose().is_empty()));
         assert!(subscription.meta.revision <= registry.revision);
     }
@@ -128,6 +128,6 @@ proptest! {
             check(&registry);
         }
         assert_eq!(&registry, &replica);
-        assert_eq!(&Registry::restore(registry.revision, entries(&registry)), &registry);
+        assert_eq!(&Registry::restore(registry.revision, entries(&registry).into_iter().map(Published::Entry)), &registry);
     }
 }

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use posthorn_domain::fields::{Faults, pointer};
+use posthorn_domain::ids::SubscriptionId;
 use posthorn_domain::names::TopicName;
 use posthorn_domain::operations::TOPIC;
 use posthorn_domain::problem::{Code, Problem};
-use posthorn_domain::resource::{Topic, TopicSpec};
+use posthorn_domain::resource::{Subscription, Topic, TopicSpec};
 use posthorn_domain::time::Time;
 
 use super::change::Key;
@@ -51,12 +52,22 @@ impl Registry {
         if topic.is_none() {
             return Err(not_found("topic", name));
         }
-        if let Some(users) = self.bound.get(name.as_str()).filter(|_| !force) {
+        let users = if force { Vec::new() } else { self.bound_to(name) };
+        if !users.is_empty() {
             let named: Vec<String> = users.iter().take(NAMED).map(ToString::to_string).collect();
             let detail =
                 format!("{} subscriptions get events of this topic only; delete them first, or delete it with `force=true`", users.len());
             return Err(Problem::new(Code::InUse, detail).with("used_by", named));
         }
         Ok(Change::removal(self.next(), Key::Topic(name.clone()), Vec::new()))
+    }
+
+    /// Subscriptions that get nothing without the topic. Whoever names it in a filter says it.
+    fn bound_to(&self, name: &TopicName) -> Vec<SubscriptionId> {
+        let is_bound = |subscription: &Subscription| {
+            let filters = subscription.spec.compile_filters().unwrap_or_default();
+            filters.iter().any(|filter| filter.only_topic() == Some(name.as_str()))
+        };
+        self.subscriptions_that_say(name).filter(is_bound).map(|subscription| subscription.id).collect()
     }
 }

@@ -48,7 +48,7 @@ impl Registry {
     fn subscriptions_that_name<'r>(&'r self, versions: &[&Arc<SchemaVersion>]) -> impl Iterator<Item = String> + 'r {
         let names: Vec<String> = versions.iter().flat_map(|version| names_of(version)).collect();
         let named = move |filter: &Value| names.iter().any(|name| names_it(filter, name));
-        let using = self.subscriptions.values().filter(move |subscription| subscription.spec.filters.values().iter().any(&named));
+        let using = self.all_subscriptions().filter(move |subscription| subscription.spec.filters.values().iter().any(&named));
         using.map(|subscription| ResourceKey::subscription(subscription.id).as_str().to_owned())
     }
 }

@@ -13,7 +13,7 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use posthorn_domain::sealing::SealingKey;
 use posthorn_domain::snapshot::ResourceKey;
 
-use crate::registry::{Change, Registry, forget_oldest};
+use crate::registry::{Change, Published, Registry, forget_oldest};
 pub use record::RecordError;
 pub(crate) use record::resource;
 
@@ -28,7 +28,8 @@ const DELETED: &str = "deleted/";
 const REVISION: &str = "meta/revision";
 const IDENTITY: &str = "meta/id";
 const FORMAT: &str = "meta/format";
-const FORMAT_VERSION: &[u8] = b"1";
+/// 1 had JSON in all rows.
+const FORMAT_VERSION: &[u8] = b"2";
 
 /// Why the store did not open or write.
 #[derive(Debug, thiserror::Error)]
@@ -114,22 +115,23 @@ impl Store {
 
     fn load(&self) -> Result<Registry, StoreError> {
         let revision = self.keyspace.get(REVISION)?.and_then(|bytes| bytes.as_ref().try_into().ok()).map_or(0, u64::from_be_bytes);
-        let mut entries = Vec::new();
-        for row in self.keyspace.prefix(RESOURCES) {
+        let mut failed = None;
+        let rows = self.keyspace.prefix(RESOURCES).map(|row| {
             let (key, value) = row.into_inner()?;
             let key = String::from_utf8_lossy(&key[RESOURCES.len()..]).into_owned();
-            let entry = record::decode(&key, &value, &self.sealing).map_err(|source| StoreError::Record { key, source })?;
-            entries.push(entry);
-        }
-        Ok(Registry::restore(revision, entries))
+            record::decode(&key, &value, &self.sealing).map_err(|source| StoreError::Record { key, source })
+        });
+        let entries = rows.map_while(|entry: Result<Published, StoreError>| entry.map_err(|error| failed = Some(error)).ok());
+        let registry = Registry::restore(revision, entries);
+        failed.map_or(Ok(registry), Err)
     }
 }
 
 fn check_format(database: &Database, keyspace: &Keyspace) -> Result<(), StoreError> {
     match keyspace.get(FORMAT)? {
         Some(found) if found.as_ref() == FORMAT_VERSION => Ok(()),
-        Some(_) => Err(StoreError::Format),
-        None => Ok(put_synced(database, keyspace, FORMAT, FORMAT_VERSION)?),
+        Some(found) if found.as_ref() != b"1" => Err(StoreError::Format),
+        _ => Ok(put_synced(database, keyspace, FORMAT, FORMAT_VERSION)?),
     }
 }
 

@@ -1,4 +1,5 @@
-//! One stored resource: its document with the secrets redacted, and the secrets sealed to the place where they stand.
+//! One stored resource: a subscription packed and sealed whole to its key; of the others the document with its secrets redacted, and
+//! the secrets sealed to the place where they stand. Subscriptions were stored like the others once and are still read.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -8,14 +9,18 @@ use base64::prelude::BASE64_STANDARD;
 use posthorn_domain::guard::Guard;
 use posthorn_domain::names::Name;
 use posthorn_domain::problem::Problem;
-use posthorn_domain::resource::{Compatibility, Meta, SchemaSpec, SchemaVersion, Subscription, SubscriptionSpec, Topic, TopicSpec};
+use posthorn_domain::resource::{Compatibility, Meta, Packed, SchemaSpec, SchemaVersion, Subscription, SubscriptionSpec, Topic, TopicSpec};
 use posthorn_domain::sealing::{SealingError, SealingKey};
 use posthorn_domain::snapshot::{Document, Resource, ResourceKey, Secrets};
 use posthorn_domain::time::Time;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
-use crate::registry::{Entry, Schema};
+use crate::registry::{Entry, Published, Schema};
+
+/// The first byte of a row with a packed subscription; others begin with a brace.
+const PACKED: u8 = 1;
 
 /// Why a stored resource cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -48,10 +53,7 @@ pub(crate) fn resource(entry: &Entry) -> Resource {
         Entry::Topic(topic) => (Document::of(&**topic), topic.meta, Secrets::default()),
         Entry::Version(version) => (Document::of(&**version), version.meta, Secrets::default()),
         Entry::Schema(schema) => (Document::of(&schema_document(schema)), schema.meta, Secrets::default()),
-        Entry::Subscription(subscription) => {
-            let secrets = subscription.spec.secrets().into_iter().map(|(at, secret)| (at, secret.expose())).collect();
-            (Document::of(&**subscription), subscription.meta, secrets)
-        }
+        Entry::Subscription(subscription) => return Resource::of_subscription(subscription),
     };
     Resource { revision: meta.revision, incarnation: meta.incarnation, document, secrets }
 }
@@ -72,6 +74,10 @@ fn schema_document(schema: &Schema) -> Value {
 }
 
 pub(super) fn encode(entry: &Entry, key: &ResourceKey, sealing: &SealingKey) -> Result<Vec<u8>, RecordError> {
+    if let Entry::Subscription(subscription) = entry {
+        let sealed = sealing.seal(Packed::of(subscription).as_bytes(), key.as_str().as_bytes())?;
+        return Ok([&[PACKED][..], &sealed].concat());
+    }
     let resource = resource(entry);
     let mut sealed = BTreeMap::new();
     for (at, secret) in resource.secrets.iter() {
@@ -82,18 +88,27 @@ pub(super) fn encode(entry: &Entry, key: &ResourceKey, sealing: &SealingKey) -> 
     Ok(serde_json::to_vec(&record)?)
 }
 
-pub(super) fn decode(key: &str, bytes: &[u8], sealing: &SealingKey) -> Result<Entry, RecordError> {
+pub(super) fn decode(key: &str, bytes: &[u8], sealing: &SealingKey) -> Result<Published, RecordError> {
+    if let (Some((&PACKED, sealed)), Some(id)) = (bytes.split_first(), key.strip_prefix("subscriptions/")) {
+        let id = id.parse().map_err(|_| RecordError::Member("id"))?;
+        let packed = Packed::from_bytes(&sealing.open(sealed, key.as_bytes())?).ok_or(RecordError::Member("form"))?;
+        return Ok(Published::Packed(id, packed));
+    }
     let record: Record = serde_json::from_slice(bytes)?;
     let mut document = record.document.read()?;
     let meta = meta(&document, record.incarnation)?;
     for (at, sealed) in record.sealed {
-        let bytes = BASE64_STANDARD.decode(sealed).map_err(|_| RecordError::Member("sealed"))?;
-        let plain = sealing.open(&bytes, place(key, &at).as_bytes())?;
+        let plain = open(key, &at, &sealed, sealing)?;
         if let Some(place) = document.pointer_mut(&at) {
             *place = json!(String::from_utf8_lossy(&plain));
         }
     }
-    entry(key, meta, &document)
+    entry(key, meta, &document).map(Published::Entry)
+}
+
+fn open(key: &str, at: &str, sealed: &str, sealing: &SealingKey) -> Result<Zeroizing<Vec<u8>>, RecordError> {
+    let bytes = BASE64_STANDARD.decode(sealed).map_err(|_| RecordError::Member("sealed"))?;
+    Ok(sealing.open(&bytes, place(key, at).as_bytes())?)
 }
 
 /// Values are sealed to this, so that none can be moved to another subscription or member.

@@ -42,7 +42,7 @@ async fn everything_comes_back_and_no_secret_lies_open() {
     }
     let folder = plane.stop().await;
 
-    assert!(contains(folder.path(), "find-me"), "the search finds what is there");
+    assert!(contains(folder.path(), "2MiB"), "the search finds what is there");
     for secret in [&made.body["signing"][0]["secret"], &rotated.body["signing"][0]["secret"]] {
         let text = secret.as_str().expect("shown").trim_start_matches("whsec_").to_owned();
         assert!(!contains(folder.path(), &text));

@@ -33,7 +33,7 @@ impl Answers {
         rate: Option<f64>,
     ) -> Result<Value, Problem> {
         let subscription = self.subscription(id)?;
-        if subscription.subscription.spec.status != Status::Active {
+        if subscription.read().spec.status != Status::Active {
             return Err(Problem::new(Code::InUse, "the subscription does not deliver; resume it, then replay"));
         }
         if subscription.is_pulled() {

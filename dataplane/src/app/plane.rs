@@ -16,7 +16,7 @@ use posthorn_storage::state::State;
 use serde_json::Value;
 
 use crate::answers::Answers;
-use crate::control::Plane;
+use crate::control::{Kept, Plane};
 use crate::delivery::Handle;
 use crate::ingest::{Dedup, rebuild};
 use crate::route::{Applied, Builder, Live, Table};
@@ -52,9 +52,26 @@ impl NodePlane {
     }
 
     async fn put_in_force(&self, delta: &Delta, full: bool) -> Vec<Nack> {
-        let (builder, base, delta) = (Arc::clone(&self.builder), self.live.snapshot(), delta.clone());
-        let revision = delta.revision;
-        let compiled = tokio::task::spawn_blocking(move || builder.lock().apply(&base, &delta)).await;
+        let (delta, revision) = (delta.clone(), delta.revision);
+        self.compile(revision, full, move |builder, base| builder.apply(base, &delta)).await
+    }
+
+    async fn restored(&self, kept: Arc<Kept>) -> Vec<Nack> {
+        let revision = kept.revision;
+        let rows = move |builder: &mut Builder, base: &Table| {
+            builder.restore(base, kept.revision, kept.rows().filter_map(|row| Some((row.key, row.good?))))
+        };
+        self.compile(revision, true, rows).await
+    }
+
+    async fn compile(
+        &self,
+        revision: u64,
+        full: bool,
+        compile: impl FnOnce(&mut Builder, &Table) -> Applied + Send + 'static,
+    ) -> Vec<Nack> {
+        let (builder, base) = (Arc::clone(&self.builder), self.live.snapshot());
+        let compiled = tokio::task::spawn_blocking(move || compile(&mut builder.lock(), &base)).await;
         let Applied { table, nacks, removed_topics } = match compiled {
             Ok(applied) => applied,
             Err(error) => return vec![Nack { resource: "*".into(), reason: format!("revision {revision} cannot be compiled: {error}") }],
@@ -108,6 +125,10 @@ impl NodePlane {
 impl Plane for NodePlane {
     fn apply<'a>(&'a self, delta: &'a Delta, full: bool) -> BoxFuture<'a, Vec<Nack>> {
         Box::pin(self.put_in_force(delta, full))
+    }
+
+    fn restore<'a>(&'a self, kept: Arc<Kept>) -> BoxFuture<'a, Vec<Nack>> {
+        Box::pin(self.restored(kept))
     }
 
     fn answer<'a>(&'a self, question: Question) -> BoxFuture<'a, Result<Value, Problem>> {

@@ -1,28 +1,27 @@
 //! The last good snapshot as one file, so that a node starts with the control plane gone (I7). Blocking.
 //!
 //! ```text
-//! file  = "PHSNAP" · format u16 LE (2) · frame of `Held` · frames of `Step`
-//! frame = length u32 LE · sealed JSON (I11; the header and the frame's number are authenticated with it)
+//! file  = "PHSNAP" · format u16 LE (3) · frames
+//! frame = length u32 LE · sealed page (I11; the header and the frame's number are authenticated with it)
 //! ```
-//! A change adds a frame; when the steps have grown longer than the whole, the file is written anew. A last step that a crash cut
-//! off was never acknowledged and is left out. Format 1 had, after the header, the sealed JSON of `Held` alone; it is still read.
+//! What a page says is told in [`super::kept`]. The file is the only place where a node has its resources as they were sent: it begins
+//! with pages that say all, and a change adds pages. When these have grown longer than the whole, the file is written anew, out of
+//! itself. A last step that a crash cut off was never acknowledged and is left out. Formats 1 and 2 are still read ([`super::old`]).
 //! A file that cannot be used is reported and passed over: a full snapshot takes its place.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use posthorn_domain::sealing::{SealingError, SealingKey};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
-use super::Held;
 use super::held::Step;
+use super::kept::{Kept, LAST, Pages, WHOLE, pages_of};
+use super::old;
 
-const HEADER: &[u8] = b"PHSNAP\x02\x00";
-const HEADER_1: &[u8] = b"PHSNAP\x01\x00";
+pub(super) const HEADER: &[u8] = b"PHSNAP\x03\x00";
 /// Bytes of steps that are never too many.
 const STEPS_BYTES: u64 = 1 << 20;
 const MAGIC: usize = 6;
@@ -36,12 +35,35 @@ pub struct Cache {
     key: Arc<SealingKey>,
 }
 
-/// How long the file is that this process wrote.
-#[derive(Debug)]
-pub struct Kept {
+/// How far the file goes, and what it leads to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Extent {
     whole: u64,
     steps: u64,
     frames: u32,
+    revision: u64,
+    control_plane_id: String,
+}
+
+/// What is known of the file that is there.
+#[derive(Debug, Default)]
+pub enum Known {
+    /// What it says, if there is one, counts no more.
+    #[default]
+    Nothing,
+    /// What it says counts, but not how it ends, or how it is written.
+    Content,
+    /// It goes so far.
+    Extent(Extent),
+}
+
+/// What was found.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The snapshot.
+    pub kept: Kept,
+    /// What is known of its file.
+    pub known: Known,
 }
 
 /// Why the file was not read or written.
@@ -67,6 +89,9 @@ pub enum CacheError {
     /// The content is not what this version writes.
     #[error("the content cannot be read")]
     Content,
+    /// The file that this process read or wrote is not there any more, or damaged.
+    #[error("the snapshot's file is gone or damaged; a full snapshot is asked for")]
+    Lost,
 }
 
 impl Cache {
@@ -76,91 +101,133 @@ impl Cache {
     }
 
     /// The snapshot, if there is one.
-    pub fn load(&self) -> Result<Option<Held>, CacheError> {
-        let file = match self.read() {
+    pub fn load(&self) -> Result<Option<Loaded>, CacheError> {
+        let mut file = match self.open() {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(self.io(source)),
         };
-        let (header, sealed) = file.split_at_checked(HEADER.len()).ok_or(CacheError::Format)?;
+        let mut header = [0; HEADER.len()];
+        file.read_exact(&mut header).map_err(|source| self.cut(source))?;
         if header[..MAGIC] != HEADER[..MAGIC] {
             return Err(CacheError::Format);
         }
-        if header == HEADER_1 {
-            return self.read_sealed(sealed, HEADER_1).map(Some);
-        }
-        if header != HEADER {
-            return Err(CacheError::Version(u16::from_le_bytes([header[MAGIC], header[MAGIC + 1]])));
-        }
-        self.fold(sealed).map(Some)
-    }
-
-    fn fold(&self, frames: &[u8]) -> Result<Held, CacheError> {
-        let (whole, mut rest) = first_frame(frames).ok_or(CacheError::Format)?;
-        let mut held: Held = self.read_sealed(whole, &place(0))?;
-        for number in 1.. {
-            if rest.is_empty() {
-                break;
+        let format = u16::from_le_bytes([header[MAGIC], header[MAGIC + 1]]);
+        match format {
+            1 | 2 => {
+                let mut content = Vec::new();
+                file.read_to_end(&mut content).map_err(|source| self.io(source))?;
+                let pages = pages_of(&old::read(&self.key, format, &header, &content)?);
+                Ok(Some(Loaded { kept: Kept::of(pages).ok_or(CacheError::Content)?, known: Known::Content }))
             }
-            let step = first_frame(rest).and_then(|(sealed, after)| {
-                rest = after;
-                self.read_sealed(sealed, &place(number)).ok()
-            });
-            let Some(step) = step else {
-                tracing::warn!(revision = held.revision, "the snapshot's file ends in a step that is not whole; it is left out");
-                break;
-            };
-            held.follow(step);
+            3 => self.pages(file).map(Some),
+            other => Err(CacheError::Version(other)),
         }
-        Ok(held)
     }
 
-    fn read_sealed<T: DeserializeOwned>(&self, sealed: &[u8], place: &[u8]) -> Result<T, CacheError> {
-        serde_json::from_slice(&self.key.open(sealed, place)?).map_err(|_| CacheError::Content)
+    fn pages(&self, mut file: impl Read) -> Result<Loaded, CacheError> {
+        let (mut pages, mut extent, mut known) = (Vec::new(), Extent::default(), 0);
+        let (mut frame, mut bytes, mut torn) = (Vec::new(), 0, false);
+        loop {
+            let opened = next_frame(&mut file, &mut frame).map_err(|source| self.cut(source)).and_then(|there| {
+                let number = u32::try_from(pages.len()).map_err(|_| CacheError::Content)?;
+                if there { Ok(Some(self.key.open(&frame, &place(HEADER, number))?)) } else { Ok(None) }
+            });
+            match opened {
+                Ok(Some(page)) => pages.push(page),
+                Ok(None) => break,
+                Err(error) if known == 0 || matches!(error, CacheError::Io { .. }) => return Err(error),
+                Err(_) => {
+                    torn = true;
+                    break;
+                }
+            }
+            bytes += 4 + frame.len() as u64;
+            let flags = pages.last().and_then(|page| page.first()).copied().unwrap_or_default();
+            if flags & LAST != 0 {
+                known = pages.len();
+                let part = if flags & WHOLE == 0 { &mut extent.steps } else { &mut extent.whole };
+                *part += std::mem::take(&mut bytes);
+            }
+        }
+        if known == 0 {
+            return Err(CacheError::Format);
+        }
+        torn |= known < pages.len();
+        pages.truncate(known);
+        let kept = Kept::of(pages).ok_or(CacheError::Content)?;
+        if torn {
+            tracing::warn!(revision = kept.revision, "the snapshot's file ends in a step that is not whole; it is left out");
+        }
+        extent.frames = u32::try_from(known).map_err(|_| CacheError::Content)?;
+        (extent.revision, extent.control_plane_id) = (kept.revision, kept.control_plane_id.clone());
+        Ok(Loaded { kept, known: if torn { Known::Content } else { Known::Extent(extent) } })
     }
 
-    fn frame(&self, content: &impl Serialize, number: u32) -> Result<Vec<u8>, CacheError> {
-        let plain = serde_json::to_vec(content).map_err(|_| CacheError::Content)?;
-        let sealed = self.key.seal(&plain, &place(number))?;
-        let length = u32::try_from(sealed.len()).map_err(|_| CacheError::Content)?;
-        Ok([&length.to_le_bytes()[..], &sealed].concat())
+    /// Writes down where a step leads: adds it to the file, or writes the file anew.
+    pub(super) fn save(&self, known: Known, step: &Step) -> Result<Extent, CacheError> {
+        match known {
+            Known::Extent(extent) if extent.is_at(step) => Ok(extent),
+            Known::Extent(extent) if !extent.is_long() && self.length()? == extent.end() => self.append(extent, step),
+            Known::Extent(_) | Known::Content => match self.load() {
+                Ok(Some(loaded)) => self.write_anew(&loaded.kept, step),
+                Err(error @ CacheError::Io { .. }) => Err(error),
+                Ok(None) | Err(_) => Err(CacheError::Lost),
+            },
+            Known::Nothing => self.write_anew(&Kept::default(), step),
+        }
     }
 
-    /// Puts `held` in the file's place; a crash leaves either the old or the new one.
-    pub fn store(&self, held: &Held) -> Result<Kept, CacheError> {
-        let frame = self.frame(held, 0)?;
-        self.write(&frame).map_err(|source| self.io(source))?;
-        Ok(Kept { whole: frame.len() as u64, steps: 0, frames: 1 })
+    /// Adds a step. After an error nobody knows how far the file goes.
+    fn append(&self, mut extent: Extent, step: &Step) -> Result<Extent, CacheError> {
+        let file = OpenOptions::new().append(true).open(&self.path).map_err(|source| self.io(source))?;
+        let mut frames = Frames { cache: self, file: BufWriter::new(file), number: extent.frames, bytes: 0 };
+        let mut pages = Pages::new(false, step.revision, &step.control_plane_id, |page: &[u8]| frames.add(page));
+        step.rows.iter().try_for_each(|(key, change)| pages.add_change(key, change))?;
+        pages.end()?;
+        extent.steps += frames.bytes;
+        extent.frames = frames.number;
+        frames.end()?;
+        Ok(Extent { revision: step.revision, control_plane_id: step.control_plane_id.clone(), ..extent })
     }
 
-    /// Adds a step to the file that this process wrote. After an error the file is to be [`Cache::store`]d anew.
-    pub(super) fn append(&self, mut kept: Kept, step: &Step) -> Result<Kept, CacheError> {
-        let frame = self.frame(step, kept.frames)?;
-        let added = OpenOptions::new().append(true).open(&self.path).and_then(|mut file| {
-            file.write_all(&frame)?;
-            file.sync_data()
-        });
-        added.map_err(|source| self.io(source))?;
-        kept.frames += 1;
-        kept.steps += frame.len() as u64;
-        Ok(kept)
+    /// Puts what was before, and the step after it, in the file's place; a crash leaves either the old or the new one.
+    fn write_anew(&self, before: &Kept, step: &Step) -> Result<Extent, CacheError> {
+        let temporary = self.path.with_extension("new");
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary).map_err(|source| self.io(source))?;
+        let mut frames = Frames { cache: self, file: BufWriter::new(file), number: 0, bytes: 0 };
+        frames.file.write_all(HEADER).map_err(|source| self.io(source))?;
+        let mut pages = Pages::new(true, step.revision, &step.control_plane_id, |page: &[u8]| frames.add(page));
+        before.rows().try_for_each(|row| pages.add(&row))?;
+        step.rows.iter().try_for_each(|(key, change)| pages.add_change(key, change))?;
+        pages.end()?;
+        let extent = Extent { whole: frames.bytes, steps: 0, frames: frames.number, ..Extent::default() };
+        frames.end()?;
+        let named = fs::rename(&temporary, &self.path);
+        let synced = named.and_then(|()| File::open(self.path.parent().unwrap_or(Path::new(".")))?.sync_all());
+        synced.map_err(|source| self.io(source))?;
+        Ok(Extent { revision: step.revision, control_plane_id: step.control_plane_id.clone(), ..extent })
     }
 
-    fn read(&self) -> io::Result<Vec<u8>> {
-        if fs::metadata(&self.path)?.len() > MAX_BYTES {
+    /// Of the file; 0 when there is none.
+    fn length(&self) -> Result<u64, CacheError> {
+        match fs::metadata(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            other => other.map(|file| file.len()).map_err(|source| self.io(source)),
+        }
+    }
+
+    fn open(&self) -> io::Result<BufReader<File>> {
+        let file = File::open(&self.path)?;
+        if file.metadata()?.len() > MAX_BYTES {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
-        fs::read(&self.path)
+        Ok(BufReader::new(file))
     }
 
-    fn write(&self, frame: &[u8]) -> io::Result<()> {
-        let temporary = self.path.with_extension("new");
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-        file.write_all(HEADER)?;
-        file.write_all(frame)?;
-        file.sync_all()?;
-        fs::rename(&temporary, &self.path)?;
-        File::open(self.path.parent().unwrap_or(Path::new(".")))?.sync_all()
+    fn cut(&self, source: io::Error) -> CacheError {
+        if source.kind() == io::ErrorKind::UnexpectedEof { CacheError::Format } else { self.io(source) }
     }
 
     fn io(&self, source: io::Error) -> CacheError {
@@ -168,110 +235,72 @@ impl Cache {
     }
 }
 
-impl Kept {
+impl Extent {
     /// Whether the file is better written anew than added to.
-    pub(super) fn is_long(&self) -> bool {
+    fn is_long(&self) -> bool {
         self.steps > self.whole.max(STEPS_BYTES)
+    }
+
+    fn end(&self) -> u64 {
+        HEADER.len() as u64 + self.whole + self.steps
+    }
+
+    /// Whether the step says nothing new.
+    fn is_at(&self, step: &Step) -> bool {
+        step.rows.is_empty() && step.revision == self.revision && step.control_plane_id == self.control_plane_id
+    }
+}
+
+/// Frames on their way to a file.
+struct Frames<'a> {
+    cache: &'a Cache,
+    file: BufWriter<File>,
+    number: u32,
+    bytes: u64,
+}
+
+impl Frames<'_> {
+    fn add(&mut self, page: &[u8]) -> Result<(), CacheError> {
+        let sealed = self.cache.key.seal(page, &place(HEADER, self.number))?;
+        let length = u32::try_from(sealed.len()).map_err(|_| CacheError::Content)?;
+        let written = self.file.write_all(&length.to_le_bytes()).and_then(|()| self.file.write_all(&sealed));
+        written.map_err(|source| self.cache.io(source))?;
+        self.number += 1;
+        self.bytes += 4 + sealed.len() as u64;
+        Ok(())
+    }
+
+    fn end(mut self) -> Result<(), CacheError> {
+        let ended = self.file.flush().and_then(|()| self.file.get_ref().sync_all());
+        ended.map_err(|source| self.cache.io(source))
     }
 }
 
 /// What a frame is sealed to, so that none can be moved.
-fn place(number: u32) -> Vec<u8> {
-    [HEADER, &number.to_le_bytes()].concat()
+pub(super) fn place(header: &[u8], number: u32) -> Vec<u8> {
+    [header, &number.to_le_bytes()].concat()
+}
+
+/// Reads the sealed content of the next frame; false at the end of the file.
+fn next_frame(file: &mut impl Read, frame: &mut Vec<u8>) -> io::Result<bool> {
+    frame.clear();
+    file.by_ref().take(4).read_to_end(frame)?;
+    if frame.is_empty() {
+        return Ok(false);
+    }
+    let length: [u8; 4] = frame.as_slice().try_into().map_err(|_| io::ErrorKind::UnexpectedEof)?;
+    let length = u64::from(u32::from_le_bytes(length));
+    frame.clear();
+    let read = file.by_ref().take(length).read_to_end(frame)?;
+    if read as u64 == length { Ok(true) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
 /// The sealed content of the first frame, and what follows.
-fn first_frame(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(super) fn first_frame(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_first_chunk::<4>()?;
     rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)
 }
 
 #[cfg(test)]
-mod tests {
-    use posthorn_domain::snapshot::{Delta, Document, Resource, ResourceKey};
-    use serde_json::json;
-
-    use super::*;
-
-    fn held() -> Held {
-        let secrets = [("/secret", "whsec_plain")].into_iter().collect();
-        let resource = Resource { revision: 3, incarnation: 3, document: Document::of(&json!({"id": "visible", "secret": null})), secrets };
-        let resources = [(ResourceKey::from_text("subscriptions/sub_1"), Arc::new(resource))].into();
-        Held { revision: 3, control_plane_id: "cp".into(), resources, ..Held::default() }
-    }
-
-    #[test]
-    fn a_snapshot_comes_back_and_shows_nothing() {
-        let dir = tempfile::tempdir().unwrap();
-        let key = Arc::new(SealingKey::generate().unwrap());
-        let cache = Cache::new(dir.path(), key);
-        assert!(cache.load().unwrap().is_none());
-        cache.store(&held()).unwrap();
-        assert_eq!(cache.load().unwrap(), Some(held()));
-        let file = fs::read(dir.path().join("snapshot")).unwrap();
-        for word in [&b"whsec_plain"[..], b"visible"] {
-            assert!(!file.windows(word.len()).any(|window| window == word));
-        }
-        let other = Cache::new(dir.path(), Arc::new(SealingKey::generate().unwrap()));
-        assert!(matches!(other.load(), Err(CacheError::Sealing(SealingError::OtherKey { .. }))));
-    }
-
-    fn change(held: &mut Held, revision: u64, changed: &[&str], removed: &[&str]) {
-        let resource = Resource { revision, incarnation: 3, document: Document::of(&json!({"at": revision})), secrets: Default::default() };
-        let changed = changed.iter().map(|key| (ResourceKey::from_text(*key), resource.clone())).collect();
-        let removed = removed.iter().map(|key| ResourceKey::from_text(*key)).collect();
-        held.commit(Delta { revision, changed, removed }, Vec::new());
-    }
-
-    #[test]
-    fn steps_are_added_and_one_that_was_cut_off_is_left_out() {
-        let dir = tempfile::tempdir().unwrap();
-        let cache = Cache::new(dir.path(), Arc::new(SealingKey::generate().unwrap()));
-        let mut now = held();
-        let kept = cache.store(&now.whole()).unwrap();
-        change(&mut now, 4, &["topics/a", "topics/b"], &["subscriptions/sub_1"]);
-        let kept = cache.append(kept, &now.step()).unwrap();
-        let path = dir.path().join("snapshot");
-        let (before, length) = (now.clone(), fs::metadata(&path).unwrap().len());
-        change(&mut now, 5, &["topics/a"], &["topics/b"]);
-        let kept = cache.append(kept, &now.step()).unwrap();
-        assert!(!kept.is_long());
-        assert_eq!(cache.load().unwrap(), Some(now.whole()));
-
-        let file = fs::read(&path).unwrap();
-        for end in usize::try_from(length).unwrap()..file.len() {
-            fs::write(&path, &file[..end]).unwrap();
-            assert_eq!(cache.load().unwrap(), Some(before.clone()), "cut at {end}");
-        }
-    }
-
-    #[test]
-    fn the_first_format_is_read() {
-        let dir = tempfile::tempdir().unwrap();
-        let key = Arc::new(SealingKey::generate().unwrap());
-        let sealed = key.seal(&serde_json::to_vec(&held()).unwrap(), HEADER_1).unwrap();
-        fs::write(dir.path().join("snapshot"), [HEADER_1, &sealed].concat()).unwrap();
-        assert_eq!(Cache::new(dir.path(), key).load().unwrap(), Some(held()));
-    }
-
-    #[test]
-    fn damaged_files_are_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        let cache = Cache::new(dir.path(), Arc::new(SealingKey::generate().unwrap()));
-        cache.store(&held()).unwrap();
-        let path = dir.path().join("snapshot");
-        let whole = fs::read(&path).unwrap();
-        for at in (0..whole.len()).step_by(10) {
-            fs::write(&path, &whole[..at]).unwrap();
-            assert!(cache.load().is_err(), "cut at {at}");
-            let mut changed = whole.clone();
-            changed[at] ^= 1;
-            fs::write(&path, &changed).unwrap();
-            assert!(cache.load().is_err(), "changed at {at}");
-        }
-        let mut newer = whole;
-        newer[MAGIC] = 3;
-        fs::write(&path, newer).unwrap();
-        assert!(matches!(cache.load(), Err(CacheError::Version(3))));
-    }
-}
+#[path = "cache_tests.rs"]
+mod tests;

@@ -11,9 +11,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 
 use super::backoff::Backoff;
-use super::cache::Cache;
+use super::cache::{Cache, Known};
+use super::held::Held;
 use super::session::{End, Link};
-use super::{Held, Plane, answers, saver};
+use super::{Plane, answers, saver};
 use crate::telemetry::ControlMetrics;
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
@@ -100,8 +101,8 @@ impl Client {
     /// Applies the kept snapshot, then follows the control plane until `shutdown`; by the end the last snapshot is on disk.
     pub async fn run(self, shutdown: CancellationToken) {
         let Self { endpoint, cache, mut link } = self;
-        restore(&cache, &mut link).await;
-        let saver = tokio::spawn(saver::run(cache, link.held.clone(), link.changes.subscribe(), link.saved.clone()));
+        let known = restore(&cache, &mut link).await;
+        let saver = tokio::spawn(saver::run(cache, known, link.held.clone(), link.changes.subscribe(), link.saved.clone()));
         tokio::select! {
             () = follow(&endpoint, &mut link) => {}
             () = shutdown.cancelled() => {}
@@ -115,14 +116,19 @@ impl Client {
     }
 }
 
-async fn restore(cache: &Cache, link: &mut Link) {
+/// What is known of the snapshot's file.
+async fn restore(cache: &Cache, link: &mut Link) -> Known {
     let cache = cache.clone();
     match tokio::task::spawn_blocking(move || cache.load()).await {
-        Ok(Ok(Some(held))) => link.restore(held).await,
+        Ok(Ok(Some(loaded))) => {
+            link.restore(loaded.kept).await;
+            return loaded.known;
+        }
         Ok(Ok(None)) => tracing::info!("no snapshot is kept here; waiting for the control plane"),
         Ok(Err(error)) => tracing::warn!(%error, "the kept snapshot cannot be used; waiting for the control plane"),
         Err(error) => tracing::error!(%error, "the kept snapshot cannot be used; waiting for the control plane"),
     }
+    Known::Nothing
 }
 
 async fn follow(endpoint: &Endpoint, link: &mut Link) {

@@ -1,45 +1,55 @@
-//! What this node holds: all resources as they were sent, which of them are not in force, and what is in force instead. Pure.
+//! What this node holds: which resources in which versions, which of them are not in force, and what is still to be written down. The
+//! resources themselves are in the snapshot's file. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
 use posthorn_domain::snapshot::{Delta, Nack, Resource, ResourceKey};
-use serde::{Deserialize, Serialize};
 
+use super::kept::{Kept, Written, written};
 use super::push::{Doubt, Push};
+use super::stamps::{Stamps, stamp};
 
-/// The snapshot of this node. Cloning shares the resources.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Held {
+/// The snapshot of this node.
+#[derive(Debug, Default)]
+pub(super) struct Held {
     /// The revision; 0 when there is none.
-    pub revision: u64,
+    pub(super) revision: u64,
     /// Whose revisions these are.
-    pub control_plane_id: String,
+    pub(super) control_plane_id: String,
     /// All resources as they were sent.
-    pub resources: BTreeMap<ResourceKey, Arc<Resource>>,
+    resources: Stamps,
     /// What cannot be used, and why.
-    pub nacks: BTreeMap<ResourceKey, String>,
-    /// The last good versions of what cannot be used (I8), so that they are in force again after a restart.
-    pub good: BTreeMap<ResourceKey, Arc<Resource>>,
+    pub(super) nacks: BTreeMap<ResourceKey, String>,
+    /// Whether what was written down is lost: all has to come again.
+    pub(super) lost: bool,
     /// What changed since it was last written down.
-    #[serde(skip)]
-    pub(super) unsaved: BTreeSet<ResourceKey>,
+    unsaved: BTreeMap<ResourceKey, Change>,
+}
+
+/// What changed of one resource, in the order in which it counts.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Change {
+    /// What it was is gone.
+    pub(super) gone: bool,
+    /// What is in force now.
+    pub(super) good: Option<Written>,
+    /// What could not be used (I8): a restart goes on with the good version, and tries this.
+    pub(super) bad: Option<Written>,
+    /// Why.
+    pub(super) reason: Option<String>,
 }
 
 /// What leads from what was written down to what is held.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, PartialEq)]
 pub(super) struct Step {
-    revision: u64,
-    control_plane_id: String,
-    changed: BTreeMap<ResourceKey, Arc<Resource>>,
-    removed: Vec<ResourceKey>,
-    nacks: BTreeMap<ResourceKey, String>,
-    good: BTreeMap<ResourceKey, Arc<Resource>>,
+    pub(super) revision: u64,
+    pub(super) control_plane_id: String,
+    pub(super) rows: BTreeMap<ResourceKey, Change>,
 }
 
 impl Held {
-    /// What leads from here to where `push` leads.
-    pub(super) fn delta(&self, push: &Push) -> Result<Delta, Doubt> {
+    /// What leads from here to where `push` leads; it takes the push's resources.
+    pub(super) fn delta(&mut self, push: &mut Push) -> Result<Delta, Doubt> {
         if push.full {
             return Ok(self.delta_of_full(push));
         }
@@ -52,51 +62,47 @@ impl Held {
         if let Some((key, reason)) = push.unreadable.first_key_value() {
             return Err(Doubt::Unreadable(key.as_str().to_owned(), reason.clone()));
         }
-        Ok(Delta { revision: push.revision, changed: push.changed.clone(), removed: push.removed.iter().cloned().collect() })
+        let changed = std::mem::take(&mut push.changed);
+        Ok(Delta { revision: push.revision, changed, removed: push.removed.iter().cloned().collect() })
     }
 
     /// What differs; and what could not be used is tried once more.
-    fn delta_of_full(&self, push: &Push) -> Delta {
+    fn delta_of_full(&mut self, push: &mut Push) -> Delta {
+        let gone = |key: &ResourceKey| !push.changed.contains_key(key) && !push.unreadable.contains_key(key);
+        let removed = self.resources.keys().filter(gone).collect();
         let same =
-            |key: &ResourceKey, new: &Resource| !self.nacks.contains_key(key) && self.resources.get(key).is_some_and(|old| **old == *new);
-        let changed = push.changed.iter().filter(|(key, new)| !same(key, new));
-        let gone = |key: &&ResourceKey| !push.changed.contains_key(*key) && !push.unreadable.contains_key(*key);
-        Delta {
-            revision: push.revision,
-            changed: changed.map(|(key, new)| (key.clone(), new.clone())).collect(),
-            removed: self.resources.keys().filter(gone).cloned().collect(),
+            |key: &ResourceKey, new: &Resource| !self.nacks.contains_key(key) && self.resources.get(key) == Some(stamp(&written(key, new)));
+        let (changed, unchanged) = std::mem::take(&mut push.changed).into_iter().partition(|(key, new)| !same(key, new));
+        if std::mem::take(&mut self.lost) {
+            let again = |key: &ResourceKey, resource| Change { good: Some(written(key, resource)), ..Change::default() };
+            self.unsaved.extend(BTreeMap::iter(&unchanged).map(|(key, resource)| (key.clone(), again(key, resource))));
         }
-    }
-
-    /// The deltas that lead from nothing to here: what is in force, then what could not be used, so that it is named again.
-    pub(super) fn deltas_from_nothing(&self) -> [Delta; 2] {
-        let owned = |(key, resource): (&ResourceKey, &Arc<Resource>)| (key.clone(), (**resource).clone());
-        let usable = self.resources.iter().filter(|(key, _)| !self.nacks.contains_key(*key)).chain(&self.good);
-        let bad = self.resources.iter().filter(|(key, _)| self.nacks.contains_key(*key));
-        let delta = |changed| Delta { revision: self.revision, changed, removed: Vec::new() };
-        [delta(usable.map(owned).collect()), delta(bad.map(owned).collect())]
+        Delta { revision: push.revision, changed, removed }
     }
 
     /// Books an applied delta.
     pub(super) fn commit(&mut self, delta: Delta, nacks: Vec<Nack>) {
-        let nacks: BTreeMap<ResourceKey, String> =
+        let mut nacks: BTreeMap<ResourceKey, String> =
             nacks.into_iter().map(|nack| (ResourceKey::from_text(nack.resource), nack.reason)).collect();
         self.revision = delta.revision;
         for key in delta.removed {
-            self.forget(&key);
+            self.nacks.remove(&key);
             self.resources.remove(&key);
-            self.unsaved.insert(key);
+            self.unsaved.insert(key, Change::gone());
         }
         for (key, resource) in delta.changed {
-            let old = self.resources.insert(key.clone(), Arc::new(resource));
-            self.unsaved.insert(key.clone());
-            match nacks.get(&key) {
-                None => self.forget(&key),
+            let written = written(&key, &resource);
+            self.resources.insert(&key, stamp(&written));
+            let resource = Some(written);
+            match nacks.remove(&key) {
+                None => {
+                    self.nacks.remove(&key);
+                    self.unsaved.insert(key, Change { good: resource, ..Change::default() });
+                }
                 Some(reason) => {
-                    let before = self.nacks.insert(key.clone(), reason.clone());
-                    if let (None, Some(old)) = (before, old) {
-                        self.good.insert(key, old);
-                    }
+                    let change = self.unsaved.entry(key.clone()).or_default();
+                    (change.bad, change.reason) = (resource, Some(reason.clone()));
+                    self.nacks.insert(key, reason);
                 }
             }
         }
@@ -105,46 +111,56 @@ impl Held {
     /// Books who pushed, and what of a full push could not even be read.
     pub(super) fn commit_push(&mut self, control_plane_id: String, unreadable: BTreeMap<ResourceKey, String>) {
         self.control_plane_id = control_plane_id;
-        self.nacks.retain(|key, _| self.resources.contains_key(key) || unreadable.contains_key(key));
-        self.nacks.extend(unreadable);
+        let nothing_left = |key: &ResourceKey| self.resources.get(key).is_none() && !unreadable.contains_key(key);
+        let over: Vec<ResourceKey> = self.nacks.keys().filter(|key| nothing_left(key)).cloned().collect();
+        for key in over {
+            self.nacks.remove(&key);
+            self.unsaved.insert(key, Change::gone());
+        }
+        for (key, reason) in unreadable {
+            self.unsaved.entry(key.clone()).or_default().reason = Some(reason.clone());
+            self.nacks.insert(key, reason);
+        }
     }
 
-    /// What changed since the last call of this or of [`Held::whole`], to be written down.
+    /// Books what was written down and is in force again, but for `nacks`.
+    pub(super) fn restore(&mut self, kept: &Kept, nacks: Vec<Nack>) {
+        let stamps = kept.rows().filter_map(|row| Some((row.key, stamp(row.bad.or(row.good)?))));
+        self.resources = Stamps::of(stamps);
+        self.revision = kept.revision;
+        self.control_plane_id.clone_from(&kept.control_plane_id);
+        let before = kept.rows().filter_map(|row| Some((row.key.to_owned(), row.reason?.to_owned())));
+        let now = nacks.into_iter().map(|nack| (nack.resource, nack.reason));
+        self.nacks = before.chain(now).map(|(key, reason)| (ResourceKey::from_text(key), reason)).collect();
+    }
+
+    /// What changed since the last call of this, to be written down.
     pub(super) fn step(&mut self) -> Step {
-        let (mut changed, mut removed) = (BTreeMap::new(), Vec::new());
-        for key in std::mem::take(&mut self.unsaved) {
-            match self.resources.get(&key) {
-                Some(resource) => drop(changed.insert(key, Arc::clone(resource))),
-                None => removed.push(key),
-            }
+        let rows = std::mem::take(&mut self.unsaved);
+        Step { revision: self.revision, control_plane_id: self.control_plane_id.clone(), rows }
+    }
+
+    /// The step was not written down after all.
+    pub(super) fn keep(&mut self, step: Step) {
+        let newer = std::mem::replace(&mut self.unsaved, step.rows);
+        for (key, newer) in newer {
+            self.unsaved.entry(key).or_default().follow(newer);
         }
-        let (nacks, good) = (self.nacks.clone(), self.good.clone());
-        Step { revision: self.revision, control_plane_id: self.control_plane_id.clone(), changed, removed, nacks, good }
+    }
+}
+
+impl Change {
+    fn gone() -> Self {
+        Self { gone: true, ..Self::default() }
     }
 
-    /// All of it, to be written down.
-    pub(super) fn whole(&mut self) -> Self {
-        self.unsaved = BTreeSet::new();
-        self.clone()
-    }
-
-    /// It is as it was written down.
-    pub(super) fn restored(&mut self) {
-        self.unsaved = BTreeSet::new();
-    }
-
-    /// Goes one step on, as it was written down.
-    pub(super) fn follow(&mut self, step: Step) {
-        (self.revision, self.control_plane_id) = (step.revision, step.control_plane_id);
-        (self.nacks, self.good) = (step.nacks, step.good);
-        for key in step.removed {
-            self.resources.remove(&key);
+    /// What both say, one after the other.
+    pub(super) fn follow(&mut self, newer: Self) {
+        if newer.gone || newer.good.is_some() {
+            *self = newer;
+        } else {
+            self.bad = newer.bad.or(self.bad.take());
+            self.reason = newer.reason.or(self.reason.take());
         }
-        self.resources.extend(step.changed);
-    }
-
-    fn forget(&mut self, key: &ResourceKey) {
-        self.nacks.remove(key);
-        self.good.remove(key);
     }
 }

@@ -8,11 +8,14 @@ mod backoff;
 pub mod cache;
 mod client;
 mod held;
+mod kept;
+mod old;
 mod plane;
 mod push;
 mod saver;
 mod session;
+mod stamps;
 
 pub use client::{Client, ControlError, Setup, Status};
-pub use held::Held;
+pub use kept::{Kept, Row};
 pub use plane::Plane;

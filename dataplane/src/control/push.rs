@@ -34,6 +34,8 @@ pub(super) enum Doubt {
     Twice(String),
     #[error("the push starts from another state than this node's")]
     Base,
+    #[error("what this node had kept of its snapshot is lost")]
+    Lost,
     #[error("{0} cannot be read: {1}")]
     Unreadable(String, String),
 }

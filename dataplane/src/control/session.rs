@@ -16,8 +16,9 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
+use super::held::Held;
 use super::push::{Gather, Push};
-use super::{Held, Plane};
+use super::{Kept, Plane};
 use crate::telemetry::ControlMetrics;
 
 /// Messages on their way to the control plane.
@@ -71,16 +72,15 @@ impl Link {
     }
 
     /// Puts a kept snapshot in force.
-    pub(super) async fn restore(&mut self, kept: Held) {
-        let unreadable = kept.nacks.iter().filter(|(key, _)| !kept.resources.contains_key(*key));
-        let unreadable = unreadable.map(|(key, reason)| (key.clone(), reason.clone())).collect();
-        for delta in kept.deltas_from_nothing() {
-            self.apply(delta, true).await;
-        }
-        {
-            let mut held = self.held.lock();
-            held.commit_push(kept.control_plane_id, unreadable);
-            held.restored();
+    pub(super) async fn restore(&mut self, kept: Kept) {
+        let kept = Arc::new(kept);
+        let nacks = self.plane.restore(Arc::clone(&kept)).await;
+        self.held.lock().restore(&kept, nacks);
+        // What could not be used is tried once more, so that it is named again.
+        let bad = kept.bad();
+        drop(kept);
+        if !bad.changed.is_empty() {
+            self.apply(bad, true).await;
         }
         self.in_force();
     }
@@ -128,8 +128,8 @@ impl Link {
         }
     }
 
-    async fn take(&mut self, push: Push) -> Result<Ack, super::push::Doubt> {
-        let delta = self.held.lock().delta(&push);
+    async fn take(&mut self, mut push: Push) -> Result<Ack, super::push::Doubt> {
+        let delta = self.held.lock().delta(&mut push);
         let delta = delta.inspect_err(|_| self.doubtful = true)?;
         self.reported.retain(|(id, _)| {
             let key = ResourceKey::subscription(id);
@@ -148,6 +148,10 @@ impl Link {
         }
         self.in_force();
         self.keep().await;
+        if self.held.lock().lost {
+            self.doubtful = true;
+            return Err(super::push::Doubt::Lost);
+        }
         let nacks = self.held.lock().nacks.clone().into_iter();
         let nacks = nacks.map(|(key, reason)| wire::Nack { resource: key.as_str().to_owned(), reason }).collect();
         Ok(Ack { nonce: push.nonce, revision: push.revision, nacks })

@@ -58,9 +58,26 @@ pub(super) struct Range {
     pub(super) until: u64,
 }
 
+impl Ask {
+    /// Which subscription it is about, if it is about one.
+    pub(super) fn about(&self) -> Option<SubscriptionId> {
+        match self {
+            Self::State(id, ..) | Self::Retry(id, ..) | Self::Test(id, ..) | Self::Replays(id, ..) => Some(*id),
+            Self::CancelReplay(id, ..) | Self::Pulled(id, ..) | Self::Moved(id, ..) => Some(*id),
+            Self::Replay(row, ..) => Some(row.subscription),
+            Self::Needed(..) | Self::Pass(..) => None,
+        }
+    }
+
+    /// Whether the subscription is afterwards what it was before.
+    pub(super) fn changes_nothing(&self) -> bool {
+        matches!(self, Self::State(..) | Self::Replays(..))
+    }
+}
+
 impl Shard {
     /// Who asks may have given up; a lost answer is no fault.
-    pub(super) fn on_ask(&mut self, ask: Ask) {
+    pub(super) fn answer(&mut self, ask: Ask) {
         match ask {
             Ask::State(id, answer) => drop(answer.send(self.state_of(id))),
             Ask::Retry(id, letter, answer) => {
@@ -117,7 +134,7 @@ impl Shard {
             let message = MessageId::of_event("posthorn.test", "posthorn", event.source(), event.id());
             let envelope = Envelope { message, delivery: DeliveryId::of(id, message), attempt: 1, replay: false, stored: None };
             let (head, body) = template.build(&context, &route, &envelope, &[&event], at);
-            let deadline = route.subscription.spec.endpoint.timeout.map_or(context.config.timeout, |timeout| timeout.std());
+            let deadline = route.subscription().spec.endpoint.timeout.map_or(context.config.timeout, |timeout| timeout.std());
             let start = context.clock.instant();
             let result = context.pool.send(&target, head, body, deadline).await;
             let error = match classify(&result) {

@@ -73,7 +73,7 @@ impl Subscriber {
 
     /// Whether several events go into one request.
     pub(super) fn is_batch(&self) -> bool {
-        self.route.subscription.spec.endpoint.format == Format::Batch
+        self.route.subscription().spec.endpoint.format == Format::Batch
     }
 
     /// How far requests are filled `now`.
@@ -81,7 +81,7 @@ impl Subscriber {
         if !self.is_batch() {
             return Fill { events: 1, bytes: usize::MAX, wait: Duration::ZERO };
         }
-        let BatchLimits { max_events, max_bytes, max_wait } = self.route.subscription.spec.endpoint.batch.unwrap_or_default();
+        let BatchLimits { max_events, max_bytes, max_wait } = self.route.subscription().spec.endpoint.batch.unwrap_or_default();
         let asked = usize::try_from(max_events).unwrap_or(usize::MAX);
         let smaller = self.smaller.filter(|(_, until)| *until > now).map_or(usize::MAX, |(events, _)| events);
         let most = [config.max_batch_events, config.max_lane_events, smaller, self.rate.burst()];
@@ -213,7 +213,7 @@ impl Subscriber {
 
     /// Requests that it may have under way by its own limit.
     fn limit(&self) -> u32 {
-        self.route.subscription.spec.limits.in_flight
+        self.route.subscription().spec.limits.in_flight
     }
 
     fn waiting(&self, replay: Option<ReplayId>, fill: Fill) -> Waiting {

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use posthorn_domain::ids::SubscriptionId;
 use posthorn_domain::reason::Reason;
 use posthorn_domain::record::Stored;
 use posthorn_storage::log::{LogError, Page};
@@ -14,6 +13,7 @@ use super::mailbox::Delivered;
 use super::pages::{PAGE_BYTES, PAGE_RECORDS};
 use super::shard::Shard;
 use super::work::Done;
+use crate::route::SubscriptionRoute;
 
 impl Shard {
     pub(super) fn on_mail(&mut self, delivered: Delivered) {
@@ -53,15 +53,21 @@ impl Shard {
                 _ => route(&table, &topic, &stored.record, &mut slots),
             }
             for route in slots.iter().filter_map(|slot| table.in_slot(*slot)) {
-                self.offer(route.id(), number, stored, false);
+                self.offer(route, number, stored, false);
             }
         }
     }
 
     /// Offers a matching event to the subscription's lane; nothing happens when the subscription is another shard's. `asked` once others
     /// were made to give back what is above their share.
-    fn offer(&mut self, id: SubscriptionId, number: u32, stored: &Arc<Stored>, asked: bool) {
-        let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
+    fn offer(&mut self, route: &Arc<SubscriptionRoute>, number: u32, stored: &Arc<Stored>, asked: bool) {
+        let id = route.id();
+        let Some(subscriber) = self.subscribers.get_mut(&id) else {
+            if self.rouse(route) {
+                self.offer(route, number, stored, asked);
+            }
+            return;
+        };
         let key = LaneKey { part: number, replay: None };
         let lane = subscriber.lanes.entry(key).or_insert_with(|| Lane::new(Mode::Tailing { from: stored.offset }));
         let Mode::Tailing { from } = lane.mode else { return };
@@ -78,7 +84,7 @@ impl Shard {
             }
             Room::Theirs if !asked => {
                 self.cut_others(id, key);
-                return self.offer(id, number, stored, true);
+                return self.offer(route, number, stored, true);
             }
             Room::No | Room::Theirs => {
                 lane.mode = Mode::Lagging { next: stored.offset, reading: false };

@@ -36,7 +36,7 @@ impl Shard {
         let context = Rc::clone(&self.context);
         let (config, metrics) = (&context.config, &context.metrics);
         let Some(subscriber) = self.subscribers.get_mut(&id) else { return Duration::ZERO };
-        let timeout = subscriber.route.subscription.spec.endpoint.timeout.map_or(config.timeout, |timeout| timeout.std());
+        let timeout = subscriber.route.subscription().spec.endpoint.timeout.map_or(config.timeout, |timeout| timeout.std());
         let most = subscriber.most_in_flight(config.max_in_flight_per_subscription);
         let slow = signal.took >= config.breaker.slow_after(timeout);
         let sign = sign_of(signal.verdict);
@@ -145,7 +145,7 @@ impl Shard {
 impl Subscriber {
     /// Requests at the same time that its contract and the node allow.
     pub(super) fn most_in_flight(&self, of_node: u32) -> u32 {
-        self.route.subscription.spec.limits.in_flight.min(of_node)
+        self.route.subscription().spec.limits.in_flight.min(of_node)
     }
 
     /// Takes up what an earlier process left: an endpoint that was down is probed before it is sent more.
@@ -181,6 +181,16 @@ pub(super) fn show_waiting(context: &Context, subscriber: &mut Subscriber) {
     if before != now {
         context.metrics.waiting.increment(now as f64 - before as f64);
     }
+}
+
+/// A subscription begins to rest: nothing is known against its endpoint.
+pub(super) fn show_resting(context: &Context) {
+    count(context, Some(Breaker::default().name()), 1.0);
+}
+
+/// It rests no more, and is shown as it was.
+pub(super) fn show_roused(subscriber: &mut Subscriber) {
+    subscriber.shown = Some(subscriber.breaker.name());
 }
 
 /// The subscription is no longer here.

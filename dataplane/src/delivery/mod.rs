@@ -39,6 +39,7 @@ mod rate;
 mod replays;
 mod request;
 mod rescue;
+mod rest;
 mod retention;
 mod retry_budget;
 mod service;

@@ -54,6 +54,11 @@ impl Replays {
         Self { runs: rows.into_iter().map(|row| (row.id, Run::new(row))).collect(), most, ..Self::default() }
     }
 
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
     /// Whether the lane may send now, where `limit` requests may be under way. Lanes of replays leave a quarter of them to what is
     /// new, at least one where there are more.
     pub(super) fn admit(&mut self, lane: LaneKey, now: Time, limit: u32) -> bool {

@@ -48,7 +48,7 @@ pub(super) struct Envelope<'a> {
 impl Template {
     /// Prepares what the requests of `route` to `target` share.
     pub(super) fn new(route: &SubscriptionRoute, target: &Target, signatures: &Signatures) -> Self {
-        let endpoint = &route.subscription.spec.endpoint;
+        let endpoint = &route.subscription().spec.endpoint;
         let mut base = Head::new(target);
         base.push("user-agent", AGENT);
         let is_credential = |name: &str| !endpoint.auth.is_empty() && name.eq_ignore_ascii_case("authorization");
@@ -64,7 +64,7 @@ impl Template {
             Format::Batch => base.push("content-type", BATCH_TYPE),
             Format::Binary | Format::Data => {}
         }
-        Self { format: endpoint.format, base, marks: signatures.marks(route.keys.iter().map(|(key, _)| key)) }
+        Self { format: endpoint.format, base, marks: signatures.marks(route.keys().iter().map(|(key, _)| key)) }
     }
 
     /// The request that carries `events`: its head, in memory of the pool, and its body, signed at `now`. `route` is the one that the
@@ -88,7 +88,7 @@ impl Template {
         let mut room = [0; 40];
         let message = envelope.message.write_to(&mut room);
         let seconds = now.unix_seconds();
-        let keys = route.keys.iter().zip(&self.marks).filter(|((_, until), _)| until.is_none_or(|until| until > now));
+        let keys = route.keys().iter().zip(&self.marks).filter(|((_, until), _)| until.is_none_or(|until| until > now));
         let keys = keys.map(|((key, _), mark)| (key, mark));
         let stored = envelope.stored.filter(|_| self.format != Format::Batch);
         let signed = Signed { message, seconds, body: &body, stored, structured: self.format == Format::Structured };

@@ -212,6 +212,7 @@ impl Shard {
             Some(Mode::Tailing { from }) => from < lost.end,
             Some(Mode::Lagging { .. }) => false,
         };
+        self.rouse_all(|route| route.admits_topic(&topic));
         let wanting = self.subscribers.values().filter(|subscriber| subscriber.is_live() && subscriber.route.admits_topic(&topic));
         let wanting: Vec<_> = wanting.filter(|subscriber| awaits(subscriber)).map(|subscriber| subscriber.id()).collect();
         for id in wanting {
@@ -286,5 +287,5 @@ impl Shard {
 
 /// Whether what it does not get may become dead letters.
 pub(super) fn allows(subscriber: &Subscriber) -> bool {
-    subscriber.route.subscription.spec.qos.dead_letter == DeadLetterRule::Allow
+    subscriber.route.subscription().spec.qos.dead_letter == DeadLetterRule::Allow
 }

@@ -95,7 +95,7 @@ impl Shard {
     fn after_request(&mut self, id: SubscriptionId, item: Item, verdict: &Verdict, report: &Report, now: Time) {
         let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
         let progress = Progress { made: item.made, first_at: item.first_at };
-        let step = progress.step(verdict, &subscriber.route.subscription.spec.retry, now, dice(item.delivery, item.made));
+        let step = progress.step(verdict, &subscriber.route.subscription().spec.retry, now, dice(item.delivery, item.made));
         match step {
             Step::Delivered => {
                 self.context.metrics.delivered.increment(1);

@@ -102,7 +102,7 @@ impl Subscriber {
     /// Of a route whose [`target_of`] there is.
     pub(super) fn new(route: Arc<SubscriptionRoute>) -> Self {
         let mut rate = Rate::default();
-        rate.set(route.subscription.spec.limits.rate);
+        rate.set(route.subscription().spec.limits.rate);
         Self {
             route,
             fittings: None,
@@ -135,7 +135,7 @@ impl Subscriber {
 
     /// The subscription changed, to one whose [`target_of`] there is.
     pub(super) fn change(&mut self, route: Arc<SubscriptionRoute>) {
-        self.rate.set(route.subscription.spec.limits.rate);
+        self.rate.set(route.subscription().spec.limits.rate);
         self.gone = false;
         self.failing_since = None;
         // Perhaps another endpoint, of which nothing is known yet.
@@ -170,7 +170,7 @@ impl Subscriber {
 
     /// Whether it sees the events of one key in order (I12).
     pub(super) fn is_ordered(&self) -> bool {
-        self.route.subscription.spec.qos.ordering == Ordering::Key
+        self.route.subscription().spec.qos.ordering == Ordering::Key
     }
 
     /// Whether a request may go out at `now`.
@@ -247,7 +247,7 @@ impl Subscriber {
 
 /// Where the requests of the subscription go; none when no request can be made to its endpoint's URL.
 pub(super) fn target_of(route: &SubscriptionRoute) -> Option<Target> {
-    let endpoint = &route.subscription.spec.endpoint;
+    let endpoint = &route.subscription().spec.endpoint;
     let url = TargetUrl::parse(&endpoint.url).ok()?;
     Target::new(&url, &endpoint.query, &route.id().to_string(), None).ok()
 }

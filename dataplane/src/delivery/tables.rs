@@ -58,6 +58,12 @@ impl Restored {
         restored
     }
 
+    /// Whether the subscription was known, and there is nothing to go on with.
+    pub(super) fn left_nothing(&self, id: SubscriptionId) -> bool {
+        let nothing = !self.lanes.contains_key(&id) && !self.replays.contains_key(&id) && !self.health.contains_key(&id);
+        nothing && !self.waiting.contains(&id) && self.seen.contains(&id)
+    }
+
     /// Where feeding goes on. Without a row: at the beginning, unless the whole state was lost, when starts decide.
     fn base(&mut self, topic: &TopicRoute, partition: u32) -> u64 {
         let end = topic.log.bounds(partition).end;
@@ -77,8 +83,10 @@ impl Shard {
         }
         let changed = if all { self.differing(&old) } else { table.changes.subscriptions.clone() };
         for id in &changed {
+            // Changes go on from what it was, so they find it awake.
+            self.rouse_in(&old, *id);
             match table.subscriptions.get(id) {
-                Some(route) if shard_of(*id, self.context.shards) == self.context.shard => self.place_subscriber(Arc::clone(route)),
+                Some(route) if self.is_mine(*id) => self.place_subscriber(Arc::clone(route)),
                 Some(_) => {}
                 None => self.remove_subscriber(*id),
             }
@@ -94,30 +102,30 @@ impl Shard {
 
     /// Subscriptions of this shard that are not what they were, or gone.
     fn differing(&self, old: &Table) -> Vec<SubscriptionId> {
-        let (shard, shards) = (self.context.shard, self.context.shards);
         let is_new = |(id, route): &(&SubscriptionId, &Arc<SubscriptionRoute>)| {
             !old.subscriptions.get(*id).is_some_and(|before| Arc::ptr_eq(before, route))
         };
-        let mine = self.table.subscriptions.iter().filter(|(id, _)| shard_of(**id, shards) == shard);
+        let mine = self.table.subscriptions.iter().filter(|(id, _)| self.is_mine(**id));
         let new = mine.filter(is_new).map(|(id, _)| *id);
-        let gone = self.subscribers.keys().filter(|id| !self.table.subscriptions.contains_key(*id)).copied();
+        let gone = old.subscriptions.keys().filter(|id| self.is_mine(**id) && !self.table.subscriptions.contains_key(*id)).copied();
         new.chain(gone).collect()
     }
 
     fn update_parts(&mut self, table: &Table) {
         let stale: Vec<u32> = self.parts.iter().filter(|(_, part)| !is_current(table, &part.topic)).map(|(number, _)| *number).collect();
         stale.into_iter().for_each(|number| self.remove_part(number));
+        let absent: Vec<_> = self.restored.seen.iter().filter(|id| !table.subscriptions.contains_key(*id)).copied().collect();
         for (name, topic) in &table.topics {
             for partition in 0..topic.topic.spec.partitions {
                 match self.numbers.get(&(name.clone(), partition)).and_then(|number| self.parts.get_mut(number)) {
                     Some(part) => part.topic = Arc::clone(topic),
-                    None => self.add_part(topic, partition),
+                    None => self.add_part(topic, partition, &absent),
                 }
             }
         }
     }
 
-    fn add_part(&mut self, topic: &Arc<TopicRoute>, partition: u32) {
+    fn add_part(&mut self, topic: &Arc<TopicRoute>, partition: u32, absent: &[SubscriptionId]) {
         let number = self.next_part;
         self.next_part += 1;
         let fed = self.restored.base(topic, partition);
@@ -127,15 +135,14 @@ impl Shard {
         self.parts.insert(number, Part { topic: Arc::clone(topic), partition, fed, reading: false, passed: 0, last_at });
         self.dirty_parts.insert(number);
         self.doubts.opened(number, topic.log.bounds(partition).end);
-        self.hold_for_absent(topic, partition, fed);
+        self.hold_for_absent(absent, topic, partition, fed);
         self.read_part(number);
     }
 
     /// A subscription that was given its start before a crash may be newer than the snapshot that was found on the disk. Until the
     /// control plane tells of it again, events go by that it is to get: its place is noted before they do.
-    fn hold_for_absent(&mut self, topic: &TopicRoute, partition: u32, next: u64) {
-        let absent: Vec<_> = self.restored.seen.iter().filter(|id| !self.table.subscriptions.contains_key(*id)).copied().collect();
-        for subscription in absent {
+    fn hold_for_absent(&mut self, absent: &[SubscriptionId], topic: &TopicRoute, partition: u32, next: u64) {
+        for subscription in absent.iter().copied() {
             let rows = self.restored.lanes.entry(subscription).or_default();
             let (name, incarnation) = (&topic.topic.name, topic.topic.meta.incarnation);
             let is_here = |row: &LaneState| row.topic == *name && row.incarnation == incarnation && row.partition == partition;
@@ -167,13 +174,16 @@ impl Shard {
 
     fn place_subscriber(&mut self, route: Arc<SubscriptionRoute>) {
         let id = route.id();
+        if !self.subscribers.contains_key(&id) && self.begins_at_rest(&route) {
+            return;
+        }
         if target_of(&route).is_none() {
             tracing::error!(subscription = %id, "no request can be made to the endpoint's URL; nothing is delivered");
             return;
         }
         match self.subscribers.get_mut(&id) {
             Some(subscriber) => {
-                tell::disabled(&self.context, &subscriber.route.subscription, &route.subscription);
+                tell::disabled(&self.context, subscriber.route.subscription(), route.subscription());
                 subscriber.change(route);
                 self.note_health(id);
             }
@@ -192,6 +202,9 @@ impl Shard {
                     self.take_up_replays(id);
                 } else {
                     self.start_lanes(id);
+                    if self.lay_to_rest(id) {
+                        return;
+                    }
                 }
             }
         }
@@ -221,11 +234,11 @@ impl Shard {
     fn start_lanes(&mut self, id: SubscriptionId) {
         let Some(subscriber) = self.subscribers.get(&id) else { return };
         let route = Arc::clone(&subscriber.route);
-        let created = route.subscription.meta.created_at;
+        let created = route.subscription().meta.created_at;
         for number in self.parts_for(&route) {
             let Some(part) = self.parts.get(&number) else { continue };
             let bounds = part.topic.log.bounds(part.partition);
-            let since = match route.subscription.spec.start {
+            let since = match route.subscription().spec.start {
                 Start::Earliest => {
                     self.start_at(id, number, bounds.start);
                     continue;
@@ -252,7 +265,7 @@ impl Shard {
                 Done::Start { subscription: id, part: number, offset }
             }));
         }
-        let incarnation = route.subscription.meta.incarnation;
+        let incarnation = route.subscription().meta.incarnation;
         let topic: TopicName = SEEN.parse().expect("a name");
         self.outbox.put_start(StartRow { subscription: id, topic, incarnation, offsets: Vec::new() });
         self.checkpoint_soon();

@@ -147,7 +147,7 @@ async fn send(context: &Context, outfit: &Outfit, items: &[Item]) -> Ending {
     let message = message_of(items);
     let envelope = Envelope { message, delivery: first.delivery, attempt: first.made, replay: first.replay, stored };
     let (head, body) = outfit.template.build(context, &outfit.route, &envelope, &events, now);
-    let deadline = outfit.route.subscription.spec.endpoint.timeout.map_or(context.config.timeout, |timeout| timeout.std());
+    let deadline = outfit.route.subscription().spec.endpoint.timeout.map_or(context.config.timeout, |timeout| timeout.std());
     let result = context.pool.send(&outfit.target, head, body, deadline).await;
     let verdict = classify(&result);
     match result {

@@ -134,19 +134,19 @@ impl Explaining<'_> {
     }
 
     fn one(&self, route: &SubscriptionRoute, view: &View<'_>, refused: Option<&Problem>, expires: Option<Time>) -> Value {
+        let subscription = route.read();
         let delivery = self.case.deliveries.of(route.id());
         let delivered = delivery.is_some_and(|delivery| delivery["status"] == "delivered");
         let because = reason::of_filters(route, view).or_else(|| {
             let other = || {
                 refused
                     .map(reason::of_refusal)
-                    .or_else(|| reason::of_status(&route.subscription))
-                    .or_else(|| reason::of_start(&route.subscription, self.case.kept.map(|(accepted, _)| accepted)))
+                    .or_else(|| reason::of_status(&subscription))
+                    .or_else(|| reason::of_start(&subscription, self.case.kept.map(|(accepted, _)| accepted)))
                     .or_else(|| reason::of_expiry(expires, self.now))
             };
             if delivered { None } else { other() }
         });
-        let subscription = &route.subscription;
         let mut entry = Map::new();
         entry.insert("subscription".into(), json!(subscription.id));
         entry.insert("name".into(), json!(subscription.spec.name));

@@ -61,7 +61,7 @@ pub(super) fn demanded(decided: Durability, table: &Table, slots: &[u32]) -> Dur
     if decided == Durability::Sync {
         return decided;
     }
-    let demand = |slot: &u32| table.in_slot(*slot)?.subscription.spec.qos.durability;
+    let demand = |slot: &u32| table.in_slot(*slot)?.subscription().spec.qos.durability;
     slots.iter().filter_map(demand).fold(decided, Durability::max)
 }
 

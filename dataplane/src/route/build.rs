@@ -6,23 +6,24 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use imbl::Vector;
 use posthorn_domain::fields::Faults;
+use posthorn_domain::filter::Filter;
 use posthorn_domain::guard::Guard;
 use posthorn_domain::ids::SubscriptionId;
 use posthorn_domain::names::{Name, TopicName};
 use posthorn_domain::operations;
 use posthorn_domain::problem::Problem;
 use posthorn_domain::resource::{
-    Meta, SchemaSpec, SchemaVersion, Subscription, SubscriptionSpec, Topic, TopicSpec, UnknownMode, WrittenFilters,
+    Glance, Meta, Packed, SchemaSpec, SchemaVersion, Subscription, SubscriptionSpec, Topic, TopicSpec, UnknownMode,
 };
 use posthorn_domain::schema::{Bundle, CompiledSchema};
-use posthorn_domain::signing::SigningKey;
 use posthorn_domain::snapshot::{Delta, Kind, Nack, Resource, ResourceKey};
 use posthorn_domain::time::Time;
 use posthorn_storage::log::{Log, TopicSettings};
 use serde_json::Value;
 
 use super::index::Editor;
-use super::table::{Changes, SchemaFacts, SchemaRoute, SubscriptionRoute, Table, TopicRoute};
+use super::subscription::{SubscriptionRoute, check_secrets};
+use super::table::{Changes, SchemaFacts, SchemaRoute, Table, TopicRoute};
 
 /// The generation of the next table of this process.
 static GENERATIONS: AtomicU64 = AtomicU64::new(1);
@@ -82,8 +83,7 @@ impl Builder {
                 Kind::Subscription => self.add_subscription(&mut table, resource),
             };
             if let Err(problem) = result {
-                tracing::warn!(resource = key.as_str(), reason = %problem, "a resource cannot be used");
-                nacks.push(Nack { resource: key.as_str().to_owned(), reason: reason(&problem) });
+                nacks.push(nack(key.as_str(), &problem));
             }
         }
         if !table.topics.contains_key(operations::TOPIC)
@@ -93,6 +93,33 @@ impl Builder {
         }
         table.index = self.places.editor.index();
         Applied { table, nacks, removed_topics }
+    }
+
+    /// The table of what this node had in force before, at `revision`: keys, and the resources in
+    /// the JSON that they came as or packed.
+    pub fn restore<'k>(&mut self, base: &Table, revision: u64, kept: impl Iterator<Item = (&'k str, &'k [u8])>) -> Applied {
+        let mut delta = Delta { revision, ..Delta::default() };
+        let (mut subscriptions, mut nacks) = (Vec::new(), Vec::new());
+        for (key, written) in kept {
+            let named = ResourceKey::from_text(key);
+            if named.kind() == Some(Kind::Subscription) {
+                subscriptions.push((key, written));
+                continue;
+            }
+            match written_down(written) {
+                Ok(resource) => drop(delta.changed.insert(named, resource)),
+                Err(problem) => nacks.push(nack(key, &problem)),
+            }
+        }
+        let mut applied = self.apply(base, &delta);
+        for (key, written) in subscriptions {
+            if let Err(problem) = self.restore_subscription(&mut applied.table, key, written) {
+                nacks.push(nack(key, &problem));
+            }
+        }
+        applied.table.index = self.places.editor.index();
+        applied.nacks.extend(nacks);
+        applied
     }
 
     fn remove(&mut self, table: &mut Table, key: &ResourceKey, removed_topics: &mut Vec<TopicName>) {
@@ -152,18 +179,32 @@ impl Builder {
     fn add_subscription(&mut self, table: &mut Table, resource: &Resource) -> Result<(), Problem> {
         let document = read(resource)?;
         let id: SubscriptionId = text(&document, "id").parse().map_err(|error| broken(&error))?;
-        let (mut spec, filters) = SubscriptionSpec::parse_and_compile(&document, &self.guard)?;
-        // From here on only their meaning counts.
-        spec.filters = WrittenFilters::default();
-        let keys = signing_keys(&spec)?.into();
+        let (spec, filters) = SubscriptionSpec::parse_and_compile(&document, &self.guard)?;
         let status_reason = document.get("status_reason").and_then(Value::as_str).map(str::to_owned);
-        let subscription = Subscription { id, spec, status_reason, meta: meta(resource, &document) };
-        let filters = self.places.editor.intern(filters);
+        check_secrets(&spec).map_err(|error| broken(&error))?;
+        let packed = Packed::of(&Subscription { id, spec, status_reason, meta: meta(resource, &document) });
+        self.place(table, id, &packed, &packed.glance(), filters);
+        Ok(())
+    }
+
+    /// Takes up a subscription that this node had in force before, as it wrote it down.
+    fn restore_subscription(&mut self, table: &mut Table, key: &str, written: &[u8]) -> Result<(), Problem> {
+        let id = key.split('/').nth(1).and_then(|id| id.parse().ok());
+        let (Some(packed), Some(id)) = (Packed::from_bytes(written), id) else {
+            return self.add_subscription(table, &written_down(written)?);
+        };
+        let glance = packed.glance();
+        let filters = glance.filters.compile()?;
+        self.place(table, id, &packed, &glance, filters);
+        Ok(())
+    }
+
+    fn place(&mut self, table: &mut Table, id: SubscriptionId, packed: &Packed, glance: &Glance, filters: Vec<Filter>) {
+        let mut route = SubscriptionRoute::new(id, packed, glance, self.places.editor.intern(filters));
         let old = table.subscriptions.get(&id).cloned();
         if let Some(old) = &old {
             self.places.vacate(table, old);
         }
-        let mut route = SubscriptionRoute { subscription, filters, keys, slot: None };
         if route.is_active() {
             route.slot = Some(self.places.slot(table));
         }
@@ -171,7 +212,6 @@ impl Builder {
         self.places.occupy(table, &route);
         table.subscriptions.insert(id, route);
         table.changes.subscriptions.push(id);
-        Ok(())
     }
 }
 
@@ -197,7 +237,7 @@ impl Places {
         for (id, old) in std::mem::take(&mut table.subscriptions) {
             let filters = self.editor.intern(old.filters.iter().map(|filter| (***filter).clone()).collect());
             let slot = old.is_active().then(|| self.slot(table));
-            let route = Arc::new(SubscriptionRoute { subscription: old.subscription.clone(), filters, keys: Arc::clone(&old.keys), slot });
+            let route = Arc::new(old.with(filters, slot));
             self.occupy(table, &route);
             table.subscriptions.insert(id, route);
         }
@@ -268,15 +308,9 @@ fn compiled(table: &Table, version: &SchemaVersion) -> Result<CompiledSchema, Pr
         .map_err(|faults| broken(&"the schema does not compile").with_errors(faults))
 }
 
-fn signing_keys(spec: &SubscriptionSpec) -> Result<Vec<(SigningKey, Option<Time>)>, Problem> {
-    let mut keys = Vec::new();
-    for signing in &spec.signing {
-        keys.push((signing.secret.expose().parse::<SigningKey>().map_err(|error| broken(&error))?, None));
-        for old in &signing.previous {
-            keys.push((old.secret.expose().parse::<SigningKey>().map_err(|error| broken(&error))?, Some(old.expires_at)));
-        }
-    }
-    Ok(keys)
+/// A resource in the JSON that it came as.
+fn written_down(written: &[u8]) -> Result<Resource, Problem> {
+    serde_json::from_slice(written).map_err(|_| broken(&"the resource cannot be read"))
 }
 
 /// The document with its secrets.
@@ -300,6 +334,11 @@ fn broken(error: &dyn std::fmt::Display) -> Problem {
     let mut faults = Faults::default();
     faults.meaning("", error.to_string());
     faults.result::<()>("the resource", None).expect_err("it has a fault")
+}
+
+fn nack(key: &str, problem: &Problem) -> Nack {
+    tracing::warn!(resource = key, reason = %problem, "a resource cannot be used");
+    Nack { resource: key.to_owned(), reason: reason(problem) }
 }
 
 /// One line that names every fault.

@@ -7,10 +7,12 @@ mod build;
 mod index;
 mod live;
 mod look;
+mod subscription;
 mod table;
 
 pub use build::{Applied, Builder};
 pub use index::{Editor, Filters, Index, Known};
 pub use live::Live;
 pub use look::look;
-pub use table::{Changes, Map, SchemaFacts, SchemaRoute, SubscriptionRoute, Table, TopicRoute};
+pub use subscription::{Signer, SubscriptionRoute};
+pub use table::{Changes, Map, SchemaFacts, SchemaRoute, Table, TopicRoute};

@@ -9,13 +9,12 @@ use posthorn_domain::filter::View;
 use posthorn_domain::ids::SubscriptionId;
 use posthorn_domain::names::{SchemaName, SchemaRef, TopicName};
 use posthorn_domain::operations::is_reserved;
-use posthorn_domain::resource::{Compatibility, Meta, Mode, SchemaVersion, Status, Subscription, Topic};
+use posthorn_domain::resource::{Compatibility, Meta, SchemaVersion, Topic};
 use posthorn_domain::schema::{CompiledSchema, Library, Registered};
-use posthorn_domain::signing::SigningKey;
-use posthorn_domain::time::Time;
 use posthorn_storage::log::TopicLog;
 
-use super::index::{Filters, Index};
+use super::index::Index;
+use super::subscription::SubscriptionRoute;
 
 /// A map whose versions share what did not change. Its order is the same in every run; its keys are chosen by administrators.
 pub type Map<K, V> = imbl::GenericHashMap<K, V, foldhash::fast::FixedState, imbl::shared_ptr::DefaultSharedPtr>;
@@ -100,18 +99,6 @@ impl Library for Table {
     }
 }
 
-/// A subscription, compiled.
-pub struct SubscriptionRoute {
-    /// What was registered.
-    pub subscription: Subscription,
-    /// What its filters mean; all must hold.
-    pub filters: Arc<Filters>,
-    /// What signs its requests, newest first, each with the time at which it stops.
-    pub keys: Arc<[(SigningKey, Option<Time>)]>,
-    /// Under which the index knows it while it is active.
-    pub slot: Option<u32>,
-}
-
 impl Table {
     /// Appends the slots of all active subscriptions that want the event.
     pub fn matches(&self, view: &View<'_>, slots: &mut Vec<u32>) {
@@ -136,47 +123,5 @@ impl TopicRoute {
             None if count == 1 => 0,
             None => self.turn.fetch_add(1, Ordering::Relaxed) % count,
         }
-    }
-}
-
-impl SubscriptionRoute {
-    /// Its id.
-    pub fn id(&self) -> SubscriptionId {
-        self.subscription.id
-    }
-
-    /// Whether its events get to its owner, one way or the other.
-    pub fn is_active(&self) -> bool {
-        self.subscription.spec.status == Status::Active
-    }
-
-    /// Whether its events are sent to its endpoint.
-    pub fn pushes(&self) -> bool {
-        self.is_active() && self.subscription.spec.mode == Mode::Push
-    }
-
-    /// Whether its events wait for a reader.
-    pub fn is_pulled(&self) -> bool {
-        self.is_active() && self.subscription.spec.mode == Mode::Pull
-    }
-
-    /// Whether all its filters hold.
-    pub fn matches(&self, view: &View<'_>) -> bool {
-        self.may_read(view.topic) && self.filters.matches(view)
-    }
-
-    /// Topics of the server's own are read by those who ask for them by name.
-    fn may_read(&self, topic: &str) -> bool {
-        !is_reserved(topic) || self.filters.iter().any(|filter| filter.names_reserved())
-    }
-
-    /// Whether any event of this topic could match, as far as the topic alone tells.
-    pub fn admits_topic(&self, topic: &str) -> bool {
-        self.may_read(topic) && self.filters.iter().all(|filter| filter.admits_topic(topic))
-    }
-
-    /// The only topic whose events could match, if there is just one.
-    pub fn only_topic(&self) -> Option<&str> {
-        self.filters.iter().find_map(|filter| filter.only_topic())
     }
 }

@@ -54,7 +54,7 @@ impl Filter {
     /// The filter's JSON, as one could write it.
     pub fn to_json(&self) -> Value {
         let map = |comparisons: &[Comparison]| -> Value {
-            comparisons.iter().map(|wanted| (wanted.attribute.clone(), Value::from(wanted.text.as_str()))).collect::<Map<_, _>>().into()
+            comparisons.iter().map(|wanted| (wanted.attribute.to_string(), Value::from(wanted.text.as_str()))).collect::<Map<_, _>>().into()
         };
         let (dialect, body) = match self {
             Self::Topic(pattern) => ("topic", format!("{pattern:?}").into()),

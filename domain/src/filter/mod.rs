@@ -27,6 +27,8 @@ mod view;
 
 use std::sync::Arc;
 
+use compact_str::CompactString;
+
 pub use atom::{Atom, Literal, Place, Test};
 pub use evaluation::{Evaluation, Fault, FaultKind};
 pub use explain::Because;
@@ -64,9 +66,9 @@ pub enum Filter {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Comparison {
     /// The attribute's name.
-    pub attribute: String,
+    pub attribute: CompactString,
     /// The text, compared with the attribute's canonical string, case-sensitively.
-    pub text: String,
+    pub text: CompactString,
 }
 
 impl Filter {

@@ -105,7 +105,7 @@ fn comparisons(body: &Value, at: &str, faults: &mut Faults, nodes: &mut usize) -
         } else if text.is_empty() || text.len() > 4096 {
             faults.meaning(&at, "must be compared with a text of 1 to 4096 bytes");
         } else {
-            read.push(Comparison { attribute, text });
+            read.push(Comparison { attribute: attribute.into(), text: text.into() });
         }
     }
     Some(read)

@@ -1,6 +1,6 @@
 //! The endpoint of a subscription: where it delivers, in which form, with what beside the event.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::batch::BatchLimits;
@@ -34,7 +34,7 @@ pub struct Endpoint {
 }
 
 /// How an event is written into a request (interfaces §5).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Format {
     /// Data as the body, attributes as `ce-*` headers.
@@ -61,7 +61,7 @@ pub enum Auth {
     },
 }
 
-fn as_object<S: serde::Serializer>(pairs: &[(String, String)], serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn as_object<S: serde::Serializer>(pairs: &[(String, String)], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(pairs.iter().map(|(name, value)| (name, value)))
 }
 

@@ -5,6 +5,8 @@
 
 mod batch;
 mod endpoint;
+mod packed;
+mod quick;
 mod schema;
 mod subscription;
 #[cfg(test)]
@@ -14,6 +16,7 @@ mod written;
 
 pub use batch::{BatchLimits, MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_BATCH_WAIT};
 pub use endpoint::{Auth, Endpoint, Format};
+pub use packed::{Glance, Packed};
 pub use schema::{Compatibility, SchemaInfo, SchemaSpec, SchemaVersion, UnknownMode, parse_deprecation};
 pub use subscription::{Key, Limits, Mode, OldSecret, Qos, RetryPolicy, Scheme, Signing, Start, Status, Subscription, SubscriptionSpec};
 pub use topic::{MAX_HOPS, Retention, Topic, TopicSpec};

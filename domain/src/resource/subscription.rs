@@ -1,6 +1,6 @@
 //! Subscriptions: the contract between an owner and Posthorn.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::endpoint::durations;
@@ -89,7 +89,7 @@ pub struct OldSecret {
 }
 
 /// Signature schemes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scheme {
     /// Standard Webhooks 1.0.0.
@@ -97,7 +97,7 @@ pub enum Scheme {
 }
 
 /// Kinds of signing key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Key {
     /// HMAC-SHA256, `v1`.
@@ -149,7 +149,7 @@ pub enum Start {
 }
 
 /// How the events of a subscription get to its owner; both go on from the same place.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// They are sent to the endpoint.
@@ -160,7 +160,7 @@ pub enum Mode {
 }
 
 /// Whether a subscription delivers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// It delivers.
@@ -239,9 +239,7 @@ impl SubscriptionSpec {
 
     /// The filters' meaning. They were checked when they were read, so a fault here means that the rules changed since.
     pub fn compile_filters(&self) -> Result<Vec<Filter>, Problem> {
-        let mut faults = Faults::default();
-        let filters = compile(&self.filters.values(), &mut faults);
-        faults.result("the filters", Some(filters))
+        self.filters.compile()
     }
 
     /// Every secret with the JSON pointer at which the document shows it redacted.
@@ -260,7 +258,7 @@ impl SubscriptionSpec {
     }
 }
 
-fn compile(filters: &[Value], faults: &mut Faults) -> Vec<Filter> {
+pub(super) fn compile(filters: &[Value], faults: &mut Faults) -> Vec<Filter> {
     if filters.is_empty() || filters.len() > 32 {
         faults.meaning("/filters", "must have 1 to 32 entries; `[{\"topic\": \"**\"}]` takes every event");
     }
@@ -331,13 +329,26 @@ impl FromJson for Time {
     }
 }
 
+impl Default for Qos {
+    fn default() -> Self {
+        Self { durability: None, dead_letter: DeadLetter::Allow, ordering: Ordering::None }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { in_flight: 16, rate: None }
+    }
+}
+
 impl Qos {
     fn read(fields: &mut Fields<'_>, faults: &mut Faults) -> Self {
+        let default = Self::default();
         let mut inner = fields.nested("qos", faults);
         let qos = Self {
             durability: inner.get("durability", faults),
-            dead_letter: inner.or("dead_letter", DeadLetter::Allow, faults),
-            ordering: inner.or("ordering", Ordering::None, faults),
+            dead_letter: inner.or("dead_letter", default.dead_letter, faults),
+            ordering: inner.or("ordering", default.ordering, faults),
         };
         inner.done(faults);
         qos
@@ -380,7 +391,7 @@ impl RetryPolicy {
 impl Limits {
     fn read(fields: &mut Fields<'_>, faults: &mut Faults) -> Self {
         let mut inner = fields.nested("limits", faults);
-        let limits = Self { in_flight: inner.or("in_flight", 16, faults), rate: inner.get("rate", faults) };
+        let limits = Self { in_flight: inner.or("in_flight", Self::default().in_flight, faults), rate: inner.get("rate", faults) };
         inner.done(faults);
         if !(1..=1000).contains(&limits.in_flight) {
             faults.meaning("/limits/in_flight", "must be from 1 to 1000");

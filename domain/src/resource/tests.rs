@@ -4,7 +4,10 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::guard::Guard;
+use crate::ids::SubscriptionId;
 use crate::secret::REDACTED;
+use crate::snapshot::{Document, Resource};
+use crate::time::Time;
 
 fn subscription(document: &Value) -> Result<SubscriptionSpec, Vec<String>> {
     SubscriptionSpec::parse(document, &Guard::default()).map_err(|problem| pointers(&problem))
@@ -43,6 +46,77 @@ fn a_subscription_reads_what_it_writes_once_its_secrets_are_back() {
     }
     assert_eq!(subscription(&written), Ok(spec.clone()));
     assert!(!format!("{spec:?}").contains("whsec_"));
+}
+
+/// Documents of subscriptions, each with something that the others lack.
+fn several() -> Vec<Value> {
+    let plain = json!({"filters": [{"topic": "a"}], "endpoint": {"url": "https://a.example/"},
+        "signing": [{"scheme": "standard-webhooks", "secret": crate::signing::generate_hmac()}]});
+    let with = |members: Value| {
+        let mut document = plain.clone();
+        document.as_object_mut().expect("an object").extend(members.as_object().expect("an object").clone());
+        document
+    };
+    let batch = json!({"url": "https://a.example/", "format": "batch", "batch": {"max_events": 7}, "headers": {"b": "\"2\"", "a": "1"}});
+    vec![
+        whole(),
+        plain.clone(),
+        with(json!({"endpoint": batch, "mode": "pull", "status": "disabled", "allow_unknown": true})),
+        with(json!({"start": "earliest", "limits": {"rate": 5}, "qos": {"ordering": "key"}, "name": "\u{1f600} \\ \" /"})),
+        with(json!({"retry": {"schedule": []}, "owner": "o", "filters": [{"cel": "data.n > 1.5 && type == \"a\\nb\""}]})),
+    ]
+}
+
+#[test]
+fn the_quick_way_reads_the_same_and_a_packed_one_comes_back() {
+    for (n, document) in several().iter().enumerate() {
+        let spec = subscription(document).expect("valid");
+        let meta = Meta { revision: 7, incarnation: 5, created_at: Time::from_millis(1_000), updated_at: Time::from_millis(2_000) };
+        let status_reason = (n == 2).then(|| "because".to_owned());
+        let whole = Subscription { id: SubscriptionId::make(), spec, status_reason, meta };
+        let secrets: Vec<(String, String)> =
+            whole.spec.secrets().into_iter().map(|(at, secret)| (at, secret.expose().to_owned())).collect();
+        let resource = Resource {
+            revision: 7,
+            incarnation: 5,
+            document: Document::of(&whole),
+            secrets: secrets.iter().map(|(at, secret)| (at.as_str(), secret.as_str())).collect(),
+        };
+        let written = |resource: &Resource| serde_json::to_vec(resource).expect("writes");
+        assert_eq!(Subscription::quick(&written(&resource)), Some(whole.clone()));
+        let open = Resource { secrets: Default::default(), ..resource.clone() };
+        assert_eq!(Subscription::quick(&written(&open)), None, "a secret is missing");
+        assert_eq!(SubscriptionSpec::parse_kept(&resource.revealed().expect("reads"), &Guard::default()), Ok(whole.spec.clone()));
+        assert_eq!(Resource::of_subscription(&whole), resource);
+        let packed = Packed::of(&whole);
+        assert_eq!((packed.read(whole.id), packed.meta()), (whole.clone(), meta));
+        assert_eq!(Packed::from_bytes(packed.as_bytes()), Some(packed.clone()));
+        let (filters, status, mode) = (whole.spec.filters.clone(), whole.spec.status, whole.spec.mode);
+        assert_eq!(packed.glance(), Glance { filters, status, mode });
+        assert!(!format!("{packed:?}").contains("whs"));
+        let mut unfiltered = whole;
+        unfiltered.spec.filters = WrittenFilters::default();
+        assert_eq!(packed.without_filters(), Packed::of(&unfiltered));
+        assert_eq!(packed.without_filters().read(unfiltered.id), unfiltered);
+        assert_eq!(packed.without_filters().without_filters(), packed.without_filters());
+    }
+    assert_eq!(Packed::from_bytes(b"{\"name\":\"this is JSON and long enough\"}"), None);
+}
+
+/// Packed subscriptions are on disks. When this fails because a default has changed, give them another form.
+#[test]
+fn what_the_form_of_packed_ones_leaves_out_stays_as_it_is() {
+    let text = br#"{"endpoint":{"url":"https://a.example/"},"signing":[{"secret":"s"}]}"#;
+    let packed = Packed::from_bytes(&[&[1][..], &[0; 32], text].concat()).expect("packed");
+    let read = serde_json::to_value(packed.read(SubscriptionId::from_bytes([0; 16])).spec).expect("writes");
+    let schedule = ["5s", "5m", "30m", "2h", "5h", "10h", "14h", "20h", "1d"];
+    let expected = json!({
+        "name": "", "owner": "", "filters": [], "allow_unknown": false, "signing": [{"scheme": "standard-webhooks", "key": "hmac-sha256", "secret": REDACTED}],
+        "endpoint": {"url": "https://a.example/", "format": "binary", "headers": {}, "query": {}, "timeout": null, "auth": []},
+        "qos": {"durability": null, "dead_letter": "allow", "ordering": "none"}, "limits": {"in_flight": 16, "rate": null},
+        "retry": {"schedule": schedule, "jitter": 0.2, "max_age": "4d"}, "start": "latest", "status": "active", "mode": "push",
+    });
+    assert_eq!(read, expected);
 }
 
 #[test]

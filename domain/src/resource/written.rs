@@ -5,7 +5,11 @@ use std::sync::LazyLock;
 
 use serde::Serialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
+use crate::fields::Faults;
+use crate::filter::Filter;
+use crate::problem::Problem;
 use crate::snapshot::Document;
 
 /// The filters' JSON. Cloning shares it.
@@ -17,6 +21,21 @@ impl WrittenFilters {
     /// The text of these.
     pub fn of(filters: &[Value]) -> Self {
         Self(Document::of(&filters))
+    }
+
+    /// The text as it stands.
+    pub(super) fn as_written(text: &RawValue) -> Self {
+        Self(Document::of(&text))
+    }
+
+    /// Their meaning.
+    ///
+    /// # Errors
+    /// They were checked when they were read, so a fault means that the rules changed since.
+    pub fn compile(&self) -> Result<Vec<Filter>, Problem> {
+        let mut faults = Faults::default();
+        let filters = super::subscription::compile(&self.values(), &mut faults);
+        faults.result("the filters", Some(filters))
     }
 
     /// One tree each.

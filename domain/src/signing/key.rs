@@ -36,6 +36,17 @@ impl FromStr for SigningKey {
 }
 
 impl SigningKey {
+    /// Whether a key can be made of `secret`, without making one that costs more to make.
+    ///
+    /// # Errors
+    /// As parsing it.
+    pub fn check(secret: &str) -> Result<(), KeyError> {
+        match text::decode(secret, text::HMAC) {
+            Some(bytes) => hmac_length(&bytes?),
+            None => secret.parse::<Self>().map(drop),
+        }
+    }
+
     /// Appends one entry, `v1,…` or `v1a,…`. `timestamp` is the attempt's time in Unix seconds; `body` is what goes over
     /// the wire, in pieces. Ed25519 reads what it signs twice, so there the pieces are joined.
     pub fn sign_into(&self, id: &str, timestamp: u64, body: &[Bytes], out: &mut String) {
@@ -131,7 +142,11 @@ pub fn generate_ed25519() -> (String, String) {
 }
 
 pub(super) fn hmac_key(bytes: &[u8]) -> Result<hmac::Key, KeyError> {
-    if (24..=64).contains(&bytes.len()) { Ok(hmac::Key::new(hmac::HMAC_SHA256, bytes)) } else { Err(KeyError::HmacLength(bytes.len())) }
+    hmac_length(bytes).map(|()| hmac::Key::new(hmac::HMAC_SHA256, bytes))
+}
+
+fn hmac_length(bytes: &[u8]) -> Result<(), KeyError> {
+    if (24..=64).contains(&bytes.len()) { Ok(()) } else { Err(KeyError::HmacLength(bytes.len())) }
 }
 
 pub(super) fn key_pair(bytes: &[u8]) -> Result<Ed25519KeyPair, KeyError> {
