@@ -165,13 +165,13 @@ mod tests {
 
     #[test]
     fn the_newest_pages_are_kept_within_bytes() {
-        let mut pages = Pages::new(4000);
+        let mut pages = Pages::new(12_500);
         pages.keep(1, 0, page(0..10), None);
         let one = pages.held();
-        assert!(one > 1600 && pages.find(1, 9).is_some() && pages.find(1, 10).is_none() && pages.find(2, 3).is_none());
+        assert!(one > 5600 && pages.find(1, 9).is_some() && pages.find(1, 10).is_none() && pages.find(2, 3).is_none());
         pages.keep(1, 10, page(10..20), None);
         pages.keep(2, 0, page(0..10), None);
-        assert!(pages.held() <= 4000 && pages.find(1, 5).is_none() && pages.find(2, 5).is_some());
+        assert!(pages.held() <= 12_500 && pages.find(1, 5).is_none() && pages.find(2, 5).is_some());
         pages.keep(1, 50, page(50..900), None);
         assert!(pages.find(2, 5).is_none() && pages.find(1, 60).is_some(), "the newest is kept, however large");
         pages.forget(1);
