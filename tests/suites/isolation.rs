@@ -63,10 +63,9 @@ async fn fifty_hostile_endpoints_are_nothing_to_the_fifty_others() -> Result<()>
     fleet.flood(&posthorn, "warm", 300).await?;
     let before = resident(&posthorn)?;
     fleet.flood(&posthorn, "load", 200).await?;
-    // A lane that is behind may hold a page of the log on each partition, and there are a hundred of those.
     let after = resident(&posthorn)?;
     println!("{} MiB, then {} MiB", before / MIB, after / MIB);
-    ensure!(after <= before + 80 * MIB, "{} MiB grew to {} MiB", before / MIB, after / MIB);
+    ensure!(after <= before + before / 4 + 24 * MIB, "{} MiB grew to {} MiB", before / MIB, after / MIB);
     let most = guard.stop().await?;
     ensure!(!most.is_empty(), "no hostile endpoint was ever connected to");
     for (address, connections) in &most {
@@ -214,7 +213,7 @@ impl Guard {
         let (stopped, found) = (Arc::clone(&stop), Arc::clone(&most));
         let mut counting = JoinSet::new();
         counting.spawn(async move {
-            let mut before = HashSet::new();
+            let (mut before, mut ticks) = (HashSet::new(), tokio::time::interval(Duration::from_millis(20)));
             while !stopped.load(Ordering::SeqCst) {
                 let now = connections(pid)?;
                 // The table changes while it is read, so that one that went and the one that took its place may both be in it:
@@ -229,7 +228,7 @@ impl Guard {
                         *so_far = count.max(*so_far);
                     }
                 }
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                ticks.tick().await;
             }
             Ok(())
         });

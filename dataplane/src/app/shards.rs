@@ -11,6 +11,10 @@ use tokio_util::sync::CancellationToken;
 use crate::delivery::Service;
 use crate::ingest::http::{Accepted, Door, ShardSink, shard, shard_http};
 
+/// Threads on which a shard has the log and the store read. Each keeps memory of the most that it ever read at once, so that hundreds,
+/// which the runtime would start, cost more than all that lanes may hold.
+const READERS: usize = 4;
+
 /// The threads.
 pub(super) struct Shards(Vec<JoinHandle<()>>);
 
@@ -42,7 +46,8 @@ impl Shards {
 }
 
 fn run(service: Service, accepted: mpsc::Receiver<Accepted>, door: Arc<Door>, doors: CancellationToken) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().max_blocking_threads(READERS).enable_all().build_local(LocalOptions::default());
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -24,6 +24,8 @@ use crate::config::Config;
 
 /// What declared resources are refused with, as any other fault of the configuration.
 const BAD_CONFIGURATION: u8 = 64;
+/// Threads for what blocks: the stores, files, compiling. More than the machine can use at once only keep memory.
+const BLOCKING: usize = 8;
 /// How long the control plane may take to end its streams.
 const CONTROL_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -54,11 +56,12 @@ pub fn serve(config: Config) -> anyhow::Result<ExitCode> {
             }
         };
         let doors = plane.addresses;
+        let end = signal::asked_to_end();
         ready(&json!({
             "data": doors.data.to_string(), "control": address.to_string(),
             "broker": doors.broker.to_string(), "admin": doors.admin.to_string(),
         }));
-        signal::wait().await;
+        end.await;
         plane.drain().await;
         control.stop().await;
         Ok(ExitCode::SUCCESS)
@@ -72,8 +75,9 @@ pub fn dataplane(config: Config) -> anyhow::Result<ExitCode> {
         let key = Arc::new(config.sealing_key()?);
         let plane = DataPlane::start(config.data_plane(url.to_string())?, key, Clock::system()).await?;
         let doors = plane.addresses;
+        let end = signal::asked_to_end();
         ready(&json!({"data": doors.data.to_string(), "broker": doors.broker.to_string(), "admin": doors.admin.to_string()}));
-        signal::wait().await;
+        end.await;
         plane.drain().await;
         Ok(ExitCode::SUCCESS)
     })
@@ -97,8 +101,9 @@ pub fn controlplane(config: Config) -> anyhow::Result<ExitCode> {
         let ended = CancellationToken::new();
         tokio::spawn(door.run(ended.clone()));
         tokio::spawn(admin::upkeep(metrics, ended.clone()));
+        let end = signal::asked_to_end();
         ready(&json!({"control": served.to_string(), "admin": address.to_string()}));
-        signal::wait().await;
+        end.await;
         control.stop().await;
         ended.cancel();
         Ok(ExitCode::SUCCESS)
@@ -164,7 +169,8 @@ impl Control {
 /// The runtime of everything but the shards: the control plane, gRPC, the stores, DNS.
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     rustls::crypto::ring::default_provider().install_default().ok().context("a TLS provider was installed twice")?;
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("the runtime cannot start")
+    let builder = &mut tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(2).max_blocking_threads(BLOCKING).enable_all().build().context("the runtime cannot start")
 }
 
 #[expect(clippy::print_stdout, reason = "the one line that programs wait for")]
