@@ -158,10 +158,12 @@ impl Record {
     }
 }
 
-/// Who gets an event, as decided when it came in, while its parsed form was at hand. Good only for the same generation of
-/// the topic's routes; otherwise the event is matched again.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RouteHint {
+/// What was found out about an event on its way in. Who gets it was decided while its parsed form was at hand, and is good only for the
+/// same generation of the topic's routes; otherwise the event is matched again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hint {
+    /// Its [`Record::message_id`].
+    pub message: MessageId,
     /// The generation of the topic's routes that decided.
     pub generation: u64,
     /// The slots of the matching subscriptions in that generation.
@@ -175,16 +177,17 @@ pub struct Stored {
     pub offset: u64,
     /// The record.
     pub record: Record,
-    /// Who gets it, when it was routed on the way in.
-    pub hint: Option<RouteHint>,
+    /// What is known of it when it has just come in.
+    pub hint: Option<Hint>,
     message: OnceLock<MessageId>,
     lines: OnceLock<String>,
 }
 
 impl Stored {
     /// The record at its place.
-    pub fn new(offset: u64, record: Record, hint: Option<RouteHint>) -> Self {
-        Self { offset, record, hint, message: OnceLock::new(), lines: OnceLock::new() }
+    pub fn new(offset: u64, record: Record, hint: Option<Hint>) -> Self {
+        let message = hint.as_ref().map_or_else(OnceLock::new, |hint| hint.message.into());
+        Self { offset, record, hint, message, lines: OnceLock::new() }
     }
 
     /// As [`Record::message_id`], made once (I5).

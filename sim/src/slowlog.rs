@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use posthorn_domain::names::TopicName;
 use posthorn_domain::qos::Durability;
-use posthorn_domain::record::{Record, RouteHint};
+use posthorn_domain::record::{Hint, Record};
 use posthorn_domain::time::Time;
 use posthorn_storage::log::segments::SegmentLog;
 use posthorn_storage::log::{Appending, Bounds, Health, Log, LogError, Page, TopicLog, TopicSettings, Wanted};
@@ -80,7 +80,7 @@ impl Log for SlowLog {
 }
 
 impl TopicLog for SlowTopic {
-    fn append(&self, partition: u32, record: Record, hint: Option<RouteHint>, durability: Durability) -> Appending {
+    fn append(&self, partition: u32, record: Record, hint: Option<Hint>, durability: Durability) -> Appending {
         let appending = self.topic.append(partition, record, hint, durability);
         self.shared.appended.notify_one();
         appending

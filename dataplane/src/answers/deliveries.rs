@@ -106,7 +106,7 @@ impl Answers {
         match same {
             Some(stored) => {
                 let id = stored.record.event.id().to_owned();
-                (Some(id), Some(stored.record.message_id(&attempt.topic)))
+                (Some(id), Some(stored.message_id(&attempt.topic)))
             }
             None => (None, None),
         }

@@ -5,8 +5,8 @@
 //! row  = text(key) · what u8 · what there is of text(good), text(bad), text(reason)
 //! text = length u32 LE · bytes
 //! ```
-//! Resources are written as the JSON that they travel as, or packed ([`Packed`]). Later rows of a key go on from earlier ones: a good version ends what was bad, a bad
-//! one leaves the good one as it is (I8).
+//! Resources are written as the JSON that they travel as, or packed ([`Packed`]). Later rows of a key go on from earlier ones: a good
+//! version ends what was bad, a bad one leaves the good one as it is (I8).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use posthorn_domain::resource::{Packed, Subscription};
 use posthorn_domain::snapshot::{Delta, Kind, Resource, ResourceKey};
 use zeroize::Zeroizing;
 
-use super::held::Step;
+use super::held::{Change, Step};
 
 /// A page is begun anew after about so many bytes; it holds at least one row.
 const PAGE_BYTES: usize = 1 << 20;
@@ -216,15 +216,9 @@ impl<'a, E, F: FnMut(&[u8]) -> Result<(), E>> Pages<'a, E, F> {
     }
 
     /// Adds what a step says of a resource.
-    pub(super) fn add_change(&mut self, key: &ResourceKey, change: &super::held::Change) -> Result<(), E> {
-        let super::held::Change { good, bad, .. } = change;
-        self.add(&Row {
-            key: key.as_str(),
-            good: good.as_deref(),
-            bad: bad.as_deref(),
-            reason: change.reason.as_deref(),
-            gone: change.gone,
-        })
+    pub(super) fn add_change(&mut self, key: &ResourceKey, change: &Change) -> Result<(), E> {
+        let Change { gone, good, bad, reason } = change;
+        self.add(&Row { key: key.as_str(), good: good.as_deref(), bad: bad.as_deref(), reason: reason.as_deref(), gone: *gone })
     }
 
     /// Gives the last page away, though it be empty.

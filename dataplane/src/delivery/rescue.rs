@@ -19,7 +19,7 @@ use super::batch::offset_of;
 use super::item::{Item, Origin};
 use super::retention::{Place, allows};
 use super::shard::{Context, Shard};
-use super::subscriber::RETRIES_IN_MEMORY;
+use super::subscriber::{RETRIES_IN_MEMORY, Subscriber};
 use super::tell;
 use super::work::Done;
 use crate::route::Table;
@@ -74,9 +74,7 @@ pub(super) enum Found {
 impl Shard {
     /// Begins the search below these places. Answered once what it finds is stored, and all that was to be stored before.
     pub(super) fn rescue(&mut self, places: Arc<[Place]>, room: usize, answer: oneshot::Sender<()>) {
-        let may_lose = |subscriber: &super::subscriber::Subscriber| {
-            subscriber.spilled || subscriber.retries.values().any(|retry| is_below(retry, &places))
-        };
+        let may_lose = |subscriber: &Subscriber| subscriber.spilled || subscriber.retries.values().any(|retry| is_below(retry, &places));
         let owners = self.subscribers.iter().filter(|(_, subscriber)| may_lose(subscriber)).map(|(id, _)| *id).collect();
         let rescue = Rescue { places, owners, stage: Stage::Fresh, waiting: Vec::new(), letters: 0, room, answer };
         self.go_on_rescuing(Box::new(rescue));
@@ -260,8 +258,7 @@ impl Rescue {
                 page = read(table, &retry).await.map(|records| (place.clone(), records));
             }
             let records = page.iter().flat_map(|(_, records)| records);
-            let stored =
-                records.filter(|stored| stored.offset == place.2).find(|stored| stored.record.message_id(&place.0) == retry.message);
+            let stored = records.filter(|stored| stored.offset == place.2).find(|stored| stored.message_id(&place.0) == retry.message);
             let event = stored.map_or(Found::Nothing, |stored| Found::Event(Arc::new(stored.detached())));
             if let Found::Event(stored) = &event {
                 bytes += stored.record.event.size();

@@ -181,7 +181,7 @@ impl Shard {
         if !kept {
             return 0;
         }
-        let message = stored.record.message_id(&name);
+        let message = stored.message_id(&name);
         let delivery = key.replay.map_or_else(|| DeliveryId::of(id, message), |replay| DeliveryId::of_replay(replay, message));
         let record = stored.record.to_bytes();
         let bytes = record.len();

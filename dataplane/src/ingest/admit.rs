@@ -11,7 +11,7 @@ use posthorn_domain::ids::DeadLetterId;
 use posthorn_domain::json::{Doc, Parser};
 use posthorn_domain::problem::Problem;
 use posthorn_domain::qos::{Durability, OnRefusal};
-use posthorn_domain::record::{Record, RouteHint};
+use posthorn_domain::record::{Hint, Record};
 use posthorn_domain::time::Time;
 use posthorn_storage::state::DeadLetter;
 
@@ -24,7 +24,7 @@ use crate::config;
 /// What is to be done with an event.
 pub(super) enum Verdict {
     /// Append it.
-    Keep(Record, RouteHint, Warnings),
+    Keep(Record, Hint, Warnings),
     /// Refused, but to be kept as a dead letter; the problem is for whoever may not make one.
     Letter(Box<(DeadLetter, Problem)>, Warnings),
     /// Refused.
@@ -51,7 +51,10 @@ pub(super) fn admit(submission: &Submission, config: &config::Ingest, now: Time)
         Err(refusal) => return refuse(submission, &set, refusal, config, now),
     };
     match record(submission, &set, &slots, config, now) {
-        Ok(record) => Verdict::Keep(record, RouteHint { generation: submission.table.generation, slots }, schemas::warnings(&set)),
+        Ok(record) => {
+            let hint = Hint { message: submission.message, generation: submission.table.generation, slots };
+            Verdict::Keep(record, hint, schemas::warnings(&set))
+        }
         Err(problem) => Verdict::Refuse(problem),
     }
 }

@@ -70,6 +70,8 @@ pub(super) struct Submission {
     pub(super) event: Event,
     pub(super) publisher: CompactString,
     pub(super) idempotency_key: Option<CompactString>,
+    /// What it and its duplicates are known by.
+    pub(super) message: MessageId,
     pub(super) direction: Direction,
     /// Posthorns on its way.
     pub(super) hops: u32,
@@ -217,8 +219,12 @@ impl Pipeline {
         let name = named(topic, &event);
         let route = table.topics.get(name).cloned().ok_or_else(|| topic_unknown(name))?;
         let (event, hops) = hops::arrived(event.with_attr("topic", &route.topic.name), relayed)?;
+        let message = match idempotency_key {
+            Some(key) => MessageId::of_key(&route.topic.name, publisher, key),
+            None => MessageId::of_event(&route.topic.name, publisher, event.source(), event.id()),
+        };
         let (publisher, idempotency_key) = (publisher.into(), idempotency_key.map(Into::into));
-        Ok(Submission { table, route, event, publisher, idempotency_key, direction, hops, strict: false })
+        Ok(Submission { table, route, event, publisher, idempotency_key, message, direction, hops, strict: false })
     }
 
     /// The key for duplicates comes first, so that a re-send of what was accepted is answered as such whatever has changed since.
@@ -228,7 +234,7 @@ impl Pipeline {
         let incarnation = submission.route.topic.meta.incarnation;
         let mut claim = None;
         if spec.dedup_window.millis() > 0 {
-            match self.parts.dedup.claim(submission.message_id(), incarnation, now) {
+            match self.parts.dedup.claim(submission.message, incarnation, now) {
                 Claimed::Fresh(fresh) => claim = Some(fresh),
                 Claimed::Pending(first) => return Begun(Stage::Waiting(first, Box::new(submission))),
                 Claimed::Seen(first) => return Begun(Stage::Done(Ok(duplicate(&submission, first)))),
@@ -249,15 +255,6 @@ impl Pipeline {
                 let clock = self.parts.clock.clone();
                 Begun(Stage::Appending(InFlight(Some(Append { appending, claim, submission, partition, clock, warnings }))))
             }
-        }
-    }
-}
-
-impl Submission {
-    fn message_id(&self) -> MessageId {
-        match &self.idempotency_key {
-            Some(key) => MessageId::of_key(&self.route.topic.name, &self.publisher, key),
-            None => MessageId::of_event(&self.route.topic.name, &self.publisher, self.event.source(), self.event.id()),
         }
     }
 }

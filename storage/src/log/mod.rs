@@ -16,7 +16,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use posthorn_domain::names::TopicName;
 use posthorn_domain::qos::Durability;
-use posthorn_domain::record::{Record, RouteHint, Stored};
+use posthorn_domain::record::{Hint, Record, Stored};
 use posthorn_domain::time::Time;
 
 pub use relay::relay;
@@ -43,7 +43,7 @@ pub trait Log: Send + Sync + 'static {
 pub trait TopicLog: Send + Sync {
     /// Puts a record at the end; never blocks. Resolves to its offset once `durability` is reached; at
     /// [`Durability::None`] at once, with the offset it is to have.
-    fn append(&self, partition: u32, record: Record, hint: Option<RouteHint>, durability: Durability) -> Appending;
+    fn append(&self, partition: u32, record: Record, hint: Option<Hint>, durability: Durability) -> Appending;
 
     /// Records from `from` on: at most `max_records` and about `max_bytes`, at least one if there is one. At the end the page is
     /// empty; below the start it is [`LogError::BelowStart`]. Must be called within a tokio runtime.

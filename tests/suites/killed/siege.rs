@@ -25,6 +25,7 @@ const EVENTS_A_ROUND: u64 = 24;
 const PATIENCE: Duration = Duration::from_millis(1500);
 /// Much longer than it takes: the machine may have other things to do.
 const HEALED_WITHIN: Duration = Duration::from_secs(180);
+/// How long a client waits before it tries again what was not answered, and between two looks at the metrics.
 const LOOK_AGAIN: Duration = Duration::from_millis(8);
 
 /// All that runs.
@@ -138,9 +139,13 @@ impl Siege {
             done.with_context(|| format!("{}: lost {:?}; {shown}", kind.name, missing()))?;
             dead_letters(&self.posthorn, &self.subscriptions[kind.name], 0).await?;
         }
-        while let Some(done) = self.work.join_next().await {
-            done??;
-        }
+        let ended = async {
+            while let Some(done) = self.work.join_next().await {
+                done??;
+            }
+            anyhow::Ok(())
+        };
+        tokio::time::timeout(HEALED_WITHIN, ended).await.context("publishers and readers do not end")??;
         let (log, places) = (self.log().await?, self.desk.places.lock().clone());
         let lost: Vec<_> = places.keys().filter(|event| !log.contains(event)).collect();
         ensure!(lost.is_empty(), "acknowledged and not in the log: {lost:?}");
@@ -216,6 +221,7 @@ async fn publish(api: Api, desk: Arc<Desk>, again: bool) -> Result<()> {
                 desk.answered.fetch_add(1, Ordering::SeqCst);
                 break;
             }
+            // Also before the next event: while nobody answers, not all of a round is to be spent.
             tokio::time::sleep(LOOK_AGAIN).await;
             if !again {
                 desk.unknown.lock().insert(number);
@@ -262,6 +268,7 @@ async fn pull(api: Api, subscription: String, ledger: Arc<Ledger>, desk: Arc<Des
 
 /// Reads the counter of checkpoints through all lives.
 async fn watch(admin: Api, ledger: Arc<Ledger>, desk: Arc<Desk>) -> Result<()> {
+    let mut ticks = tokio::time::interval(LOOK_AGAIN);
     while !desk.stop.load(Ordering::SeqCst) {
         let (life, tick) = (ledger.life(), ledger.tick());
         let text = admin.get("/metrics").await.map(|reply| reply.text()).unwrap_or_default();
@@ -270,7 +277,7 @@ async fn watch(admin: Api, ledger: Arc<Ledger>, desk: Arc<Desk>) -> Result<()> {
         if let Some(checkpoints) = count.filter(|_| ledger.life() == life) {
             ledger.mark(Mark { life, tick, checkpoints });
         }
-        tokio::time::sleep(LOOK_AGAIN).await;
+        ticks.tick().await;
     }
     Ok(())
 }

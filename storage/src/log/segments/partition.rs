@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::{Mutex, RwLock};
 use posthorn_domain::names::TopicName;
 use posthorn_domain::qos::Durability;
-use posthorn_domain::record::{Record, RouteHint, Stored};
+use posthorn_domain::record::{Hint, Record, Stored};
 
 use super::segment::Segment;
 use super::shared::{METRIC_DAMAGE, Shared};
@@ -84,7 +84,7 @@ impl Partition {
         }
     }
 
-    pub(super) fn append(self: &Arc<Self>, record: Record, hint: Option<RouteHint>, durability: Durability) -> Appending {
+    pub(super) fn append(self: &Arc<Self>, record: Record, hint: Option<Hint>, durability: Durability) -> Appending {
         let bytes = record.encoded_len();
         match self.admit(bytes) {
             Ok(()) => self.enqueue(record, hint, durability, bytes),
@@ -106,7 +106,7 @@ impl Partition {
         Ok(())
     }
 
-    fn enqueue(self: &Arc<Self>, record: Record, hint: Option<RouteHint>, durability: Durability, bytes: usize) -> Appending {
+    fn enqueue(self: &Arc<Self>, record: Record, hint: Option<Hint>, durability: Durability, bytes: usize) -> Appending {
         let mut pending = self.pending.lock();
         // Looked at under the lock: whoever removes or closes takes the lock afterwards and sees what came before.
         let gone = self.removed.load(Ordering::Acquire);

@@ -8,7 +8,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use parking_lot::RwLock;
 use posthorn_domain::qos::Durability;
-use posthorn_domain::record::{Record, RouteHint};
+use posthorn_domain::record::{Hint, Record};
 use posthorn_domain::time::Time;
 
 use super::partition::{Batch, Partition, TopicInfo};
@@ -23,7 +23,7 @@ pub(super) struct SegmentTopic {
 }
 
 impl TopicLog for SegmentTopic {
-    fn append(&self, partition: u32, record: Record, hint: Option<RouteHint>, durability: Durability) -> Appending {
+    fn append(&self, partition: u32, record: Record, hint: Option<Hint>, durability: Durability) -> Appending {
         match self.partition(partition) {
             Ok(partition) => partition.append(record, hint, durability),
             Err(error) => Appending::known(Err(error)),
