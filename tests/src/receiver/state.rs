@@ -125,10 +125,15 @@ impl State {
         behaviour
     }
 
-    pub(super) fn answered(&self, request: &Received) {
+    /// It is under way no more.
+    pub(super) fn ends(&self, request: &Received) {
         if let Some(path) = self.inner.lock().paths.get_mut(&request.path) {
             path.tally.in_flight = path.tally.in_flight.saturating_sub(1);
         }
+    }
+
+    /// Its answer was given.
+    pub(super) fn answered(&self, request: &Received) {
         if let Some(watch) = &self.watch {
             watch.answered(request);
         }

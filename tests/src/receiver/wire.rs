@@ -43,8 +43,20 @@ async fn serve(mut socket: TcpStream, connection: u64, state: &State) -> io::Res
     socket.set_nodelay(true)?;
     let mut buffer = BytesMut::new();
     while let Some(request) = read_request(&mut socket, &mut buffer, connection).await? {
-        let behaviour = state.record(&request);
+        let mut behaviour = state.record(&request);
+        while let Behaviour::Delay(wait, next) = behaviour {
+            sleep(wait).await;
+            behaviour = *next;
+        }
+        // Whoever has the whole answer may send the next request before this goes on.
+        let at_once = is_at_once(&behaviour);
+        if at_once {
+            state.ends(&request);
+        }
         let answered = answer(&mut socket, behaviour, state).await;
+        if !at_once {
+            state.ends(&request);
+        }
         state.answered(&request);
         match answered? {
             Then::KeepOpen => {}
@@ -61,11 +73,13 @@ enum Then {
     Reset,
 }
 
-async fn answer(socket: &mut TcpStream, mut behaviour: Behaviour, state: &State) -> io::Result<Then> {
-    while let Behaviour::Delay(wait, next) = behaviour {
-        sleep(wait).await;
-        behaviour = *next;
-    }
+/// Whether the answer goes out in one write.
+fn is_at_once(behaviour: &Behaviour) -> bool {
+    use Behaviour::{Body, EndlessBody, EndlessHeaders, Hang, Interim, SlowBody, SlowHeaders};
+    !matches!(behaviour, Hang | SlowHeaders(_) | SlowBody(_) | Body(_) | EndlessBody | EndlessHeaders | Interim(_))
+}
+
+async fn answer(socket: &mut TcpStream, behaviour: Behaviour, state: &State) -> io::Result<Then> {
     match behaviour {
         Behaviour::Hang => {
             std::future::pending::<()>().await;
