@@ -6,7 +6,9 @@
 
 mod block;
 mod buffer;
+mod old;
 mod query;
+mod record;
 mod segment;
 #[cfg(test)]
 mod tests;
@@ -134,7 +136,7 @@ impl AttemptLog {
         let dir = dir.into();
         std::fs::create_dir_all(&dir)?;
         let mut segments = segment::list(&dir)?;
-        let writer = segments.back_mut().map(Writer::resume).transpose()?;
+        let writer = segments.back_mut().map(Writer::resume).transpose()?.flatten();
         let buffer = Mutex::new(Buffer::new(config.buffer_bytes));
         Ok(Self { dir, config, buffer, files: Mutex::new(Files { segments, writer }) })
     }

@@ -8,8 +8,8 @@ use posthorn_domain::ids::SubscriptionId;
 use posthorn_domain::names::TopicName;
 use posthorn_domain::position::Position;
 
-use super::segment::{Segment, blocks};
-use super::{Attempt, DeliveryPrefix, Outcome, block};
+use super::segment::{Content, Segment};
+use super::{Attempt, DeliveryPrefix, Outcome};
 
 /// Which attempts; an absent member matches all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -90,16 +90,13 @@ pub(super) fn run(segments: &[Segment], query: &Query, before: Option<Mark>, lim
             continue;
         }
         let bytes = segment.read()?;
-        let (blocks, words, _) = blocks(&bytes);
-        for (at, block) in blocks.iter().enumerate().rev() {
+        let content = Content::of(&bytes);
+        for (at, block) in content.blocks.iter().enumerate().rev() {
             let start = Mark { segment: segment.number, block: at, record: 0 };
             if before.is_some_and(|mark| mark <= start) {
                 continue;
             }
-            let (mut records, mut all) = (block.records, Vec::new());
-            while let Some(attempt) = block::take_record(&mut records, &words, block.first) {
-                all.push(attempt);
-            }
+            let all = block.attempts(content.magic, &content.words);
             for (record, attempt) in all.into_iter().enumerate().rev() {
                 let mark = Mark { record, ..start };
                 if before.is_some_and(|before| before <= mark) {

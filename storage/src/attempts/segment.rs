@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use posthorn_domain::time::Time;
 
-use super::Attempt;
-use super::block::{self, HEADER, MAGIC, Words};
+use super::block::{self, Block, HEADER, MAGIC, Words};
+use super::{Attempt, old};
 
 /// A segment and how much of it is whole.
 #[derive(Clone, Debug)]
@@ -56,24 +56,30 @@ impl Segment {
     }
 }
 
-/// A whole block of a segment that was read.
-pub(super) struct Block<'a> {
-    pub(super) first: Time,
-    pub(super) records: &'a [u8],
+/// What a segment's bytes say.
+#[derive(Default)]
+pub(super) struct Content<'a> {
+    /// Its whole blocks.
+    pub(super) blocks: Vec<Block<'a>>,
+    /// All its words.
+    pub(super) words: Vec<&'a [u8]>,
+    /// How it begins.
+    pub(super) magic: [u8; 8],
+    /// Where the whole part ends.
+    whole: usize,
 }
 
-/// The whole blocks of a segment's bytes, all its words, and where the whole part ends.
-pub(super) fn blocks(bytes: &[u8]) -> (Vec<Block<'_>>, Vec<&[u8]>, usize) {
-    let (mut found, mut words, mut at) = (Vec::new(), Vec::new(), MAGIC.len());
-    if !bytes.starts_with(MAGIC) {
-        return (found, words, 0);
+impl<'a> Content<'a> {
+    pub(super) fn of(bytes: &'a [u8]) -> Self {
+        let Some(magic) = bytes.first_chunk().filter(|magic| [MAGIC, old::MAGIC].contains(magic)) else { return Self::default() };
+        let mut content = Self { magic: *magic, whole: MAGIC.len(), ..Self::default() };
+        while let Some(payload) = bytes.get(content.whole..).and_then(block::payload) {
+            let Some(block) = Block::open(payload, &mut content.words) else { break };
+            content.blocks.push(block);
+            content.whole += HEADER + payload.len();
+        }
+        content
     }
-    while let Some(payload) = bytes.get(at..).and_then(block::payload) {
-        let Some((first, records)) = block::open(payload, &mut words) else { break };
-        found.push(Block { first, records });
-        at += HEADER + payload.len();
-    }
-    (found, words, at)
 }
 
 impl Writer {
@@ -85,10 +91,13 @@ impl Writer {
         Ok((Segment { number, since, path, bytes: MAGIC.len() as u64 }, Self { file, words: Words::default() }))
     }
 
-    /// Goes on with a segment from an earlier run; what is torn at its end is cut.
-    pub(super) fn resume(segment: &mut Segment) -> io::Result<Self> {
+    /// Goes on with a segment from an earlier run, unless it has the form of an earlier version; what is torn at its end is cut.
+    pub(super) fn resume(segment: &mut Segment) -> io::Result<Option<Self>> {
         let bytes = segment.read()?;
-        let (_, words, whole) = blocks(&bytes);
+        let Content { words, magic, whole, .. } = Content::of(&bytes);
+        if magic == *old::MAGIC {
+            return Ok(None);
+        }
         let mut file = OpenOptions::new().append(true).open(&segment.path)?;
         if whole < bytes.len() {
             tracing::warn!(path = %segment.path.display(), dropped_bytes = bytes.len() - whole, "cut a torn tail of attempts");
@@ -99,7 +108,7 @@ impl Writer {
             file.write_all(MAGIC)?;
             segment.bytes = MAGIC.len() as u64;
         }
-        Ok(Self { file, words: Words::of(&words) })
+        Ok(Some(Self { file, words: Words::of(&words) }))
     }
 
     /// Appends one block of the first of `attempts`; returns how many it took.
