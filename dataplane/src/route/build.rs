@@ -22,6 +22,7 @@ use posthorn_storage::log::{Log, TopicSettings};
 use serde_json::Value;
 
 use super::index::Editor;
+use super::restore::{self, Prepared};
 use super::subscription::{SubscriptionRoute, check_secrets};
 use super::table::{Changes, SchemaFacts, SchemaRoute, Table, TopicRoute};
 
@@ -112,11 +113,11 @@ impl Builder {
             }
         }
         let mut applied = self.apply(base, &delta);
-        for (key, written) in subscriptions {
-            if let Err(problem) = self.restore_subscription(&mut applied.table, key, written) {
+        restore::prepare(&subscriptions, |key, prepared| {
+            if let Err(problem) = self.restore_subscription(&mut applied.table, prepared) {
                 nacks.push(nack(key, &problem));
             }
-        }
+        });
         applied.table.index = self.places.editor.index();
         applied.nacks.extend(nacks);
         applied
@@ -182,24 +183,23 @@ impl Builder {
         let (spec, filters) = SubscriptionSpec::parse_and_compile(&document, &self.guard)?;
         let status_reason = document.get("status_reason").and_then(Value::as_str).map(str::to_owned);
         check_secrets(&spec).map_err(|error| broken(&error))?;
-        let packed = Packed::of(&Subscription { id, spec, status_reason, meta: meta(resource, &document) });
-        self.place(table, id, &packed, &packed.glance(), filters);
+        let (glance, packed) = Packed::of(&Subscription { id, spec, status_reason, meta: meta(resource, &document) }).parted();
+        self.place(table, id, packed, &glance, filters);
         Ok(())
     }
 
-    /// Takes up a subscription that this node had in force before, as it wrote it down.
-    fn restore_subscription(&mut self, table: &mut Table, key: &str, written: &[u8]) -> Result<(), Problem> {
-        let id = key.split('/').nth(1).and_then(|id| id.parse().ok());
-        let (Some(packed), Some(id)) = (Packed::from_bytes(written), id) else {
-            return self.add_subscription(table, &written_down(written)?);
-        };
-        let glance = packed.glance();
-        let filters = glance.filters.compile()?;
-        self.place(table, id, &packed, &glance, filters);
-        Ok(())
+    /// Takes up a subscription that this node had in force before.
+    fn restore_subscription(&mut self, table: &mut Table, prepared: Prepared<'_>) -> Result<(), Problem> {
+        match prepared {
+            Prepared::Json(written) => self.add_subscription(table, &written_down(written)?),
+            Prepared::Packed(id, packed, glance, filters) => {
+                self.place(table, id, packed, &glance, filters?);
+                Ok(())
+            }
+        }
     }
 
-    fn place(&mut self, table: &mut Table, id: SubscriptionId, packed: &Packed, glance: &Glance, filters: Vec<Filter>) {
+    fn place(&mut self, table: &mut Table, id: SubscriptionId, packed: Packed, glance: &Glance, filters: Vec<Filter>) {
         let mut route = SubscriptionRoute::new(id, packed, glance, self.places.editor.intern(filters));
         let old = table.subscriptions.get(&id).cloned();
         if let Some(old) = &old {

@@ -7,6 +7,7 @@ mod build;
 mod index;
 mod live;
 mod look;
+mod restore;
 mod subscription;
 mod table;
 

@@ -35,10 +35,10 @@ struct Whole {
 pub type Signer = (SigningKey, Option<Time>);
 
 impl SubscriptionRoute {
-    /// The route of a packed subscription, all of whose secrets are keys, and whose filters these are. From here on only their
-    /// meaning counts.
-    pub(super) fn new(id: SubscriptionId, packed: &Packed, &Glance { status, mode, .. }: &Glance, filters: Arc<Filters>) -> Self {
-        Self { id, status, mode, packed: packed.without_filters(), whole: OnceLock::new(), filters, slot: None }
+    /// The route of a subscription that was [parted](Packed::parted) from its filters, whose meaning these are, and all of whose
+    /// secrets are keys.
+    pub(super) fn new(id: SubscriptionId, packed: Packed, &Glance { status, mode, .. }: &Glance, filters: Arc<Filters>) -> Self {
+        Self { id, status, mode, packed, whole: OnceLock::new(), filters, slot: None }
     }
 
     /// The same with the filters of another index.

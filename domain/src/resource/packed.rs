@@ -159,26 +159,24 @@ impl Packed {
         Subscription { id, spec, status_reason, meta: self.meta() }
     }
 
-    /// What there is to see without reading all.
+    /// What there is to see without reading all; and the same without filters, for those who know what they mean.
     ///
     /// # Panics
     /// As [`Packed::read`].
-    pub fn glance(&self) -> Glance {
-        let GlanceText { filters, status, mode } = serde_json::from_slice(&self.0[HEAD..]).expect("it is as it was packed");
+    pub fn parted(&self) -> (Glance, Self) {
+        let text = std::str::from_utf8(&self.0[HEAD..]).expect("it is as it was packed");
+        let GlanceText { filters, status, mode } = serde_json::from_str(text).expect("it is as it was packed");
+        let rest = filters.map_or_else(|| self.clone(), |filters| self.without(text, filters.get()));
         let filters = filters.map_or_else(WrittenFilters::default, WrittenFilters::as_written);
-        Glance { filters, status: status.unwrap_or(Status::Active), mode: mode.unwrap_or_default() }
+        (Glance { filters, status: status.unwrap_or(Status::Active), mode: mode.unwrap_or_default() }, rest)
     }
 
-    /// The same without filters, for those who know what they mean.
-    #[must_use]
-    pub fn without_filters(&self) -> Self {
-        let text = self.0.get(HEAD..).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default();
-        let filters = serde_json::from_str::<GlanceText<'_>>(text).ok().and_then(|glance| glance.filters);
-        let Some(filters) = filters else { return self.clone() };
+    /// Without the filters, which stand in its text.
+    fn without(&self, text: &str, filters: &str) -> Self {
         const NAME: &str = "\"filters\":";
-        let from = HEAD + (filters.get().as_ptr() as usize - text.as_ptr() as usize) - NAME.len();
+        let from = HEAD + (filters.as_ptr() as usize - text.as_ptr() as usize) - NAME.len();
         // Another member always follows.
-        let to = from + NAME.len() + filters.get().len() + 1;
+        let to = from + NAME.len() + filters.len() + 1;
         Self([&self.0[..from], &self.0[to..]].concat().into())
     }
 
