@@ -12,7 +12,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use smallvec::SmallVec;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -24,6 +24,8 @@ use super::stream::Stream;
 use super::target::Target;
 
 const H2_PING: Duration = Duration::from_secs(15);
+/// What the kernel takes of an answer before it is read, at most.
+const MOST_UNREAD: usize = 1 << 20;
 
 /// What ALPN chose.
 pub(super) enum Opened {
@@ -36,7 +38,7 @@ pub(super) async fn open(pool: &Pool, target: &Target, phase: &Cell<Phase>) -> R
     phase.set(Phase::Resolve);
     let addrs = permitted(pool, target).await?;
     phase.set(Phase::Connect);
-    let (stream, peer) = dial(&addrs, pool.config.connect_timeout).await.map_err(SendError::unsent)?;
+    let (stream, peer) = dial(&addrs, pool).await.map_err(SendError::unsent)?;
     let Some(name) = target.server_name.clone() else { return Ok(http1(pool, Stream::Plain(stream), peer)) };
     phase.set(Phase::Tls);
     let config = target.tls.as_ref().map_or_else(|| Arc::clone(&pool.tls), |tls| pool.with_alpn(&tls.config));
@@ -68,20 +70,25 @@ async fn permitted(pool: &Pool, target: &Target) -> Result<SmallVec<[SocketAddr;
 }
 
 /// The first address that takes the connection.
-async fn dial(addrs: &[SocketAddr], limit: Duration) -> Result<(TcpStream, IpAddr), Fault> {
+async fn dial(addrs: &[SocketAddr], pool: &Pool) -> Result<(TcpStream, IpAddr), Fault> {
     let mut last = Fault::Closed;
     for addr in addrs {
-        match tokio::time::timeout(limit, TcpStream::connect(addr)).await {
-            Ok(Ok(stream)) => {
-                // Only latency is lost when it fails.
-                drop(stream.set_nodelay(true));
-                return Ok((stream, addr.ip()));
-            }
+        match tokio::time::timeout(pool.config.connect_timeout, connect(*addr, pool.config.max_response_bytes)).await {
+            Ok(Ok(stream)) => return Ok((stream, addr.ip())),
             Ok(Err(error)) => last = Fault::Connect { addr: *addr, kind: error.kind() },
             Err(_) => last = Fault::Connect { addr: *addr, kind: io::ErrorKind::TimedOut },
         }
     }
     Err(last)
+}
+
+/// An endpoint that answers with more than is wanted must not fill the kernel's memory, and the machine's time, with it.
+async fn connect(addr: SocketAddr, wanted: usize) -> io::Result<TcpStream> {
+    let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_recv_buffer_size(u32::try_from(wanted.min(MOST_UNREAD)).expect("it is far below 4 GiB"))?;
+    // Only latency is lost when it fails.
+    drop(socket.set_nodelay(true));
+    socket.connect(addr).await
 }
 
 async fn secure(

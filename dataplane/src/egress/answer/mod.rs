@@ -128,6 +128,12 @@ impl Answer {
             Outcome::Final(head, framing, keep) => {
                 self.keep = keep;
                 self.head = Some(head);
+                if let Framing::Length(length) = framing
+                    && length > self.limit as u64
+                {
+                    // It will not be read to its end, so no more is read than is kept.
+                    self.limit = self.limit.min(KEPT);
+                }
                 self.state = match framing {
                     Framing::Length(0) => State::Done,
                     Framing::Length(length) => State::Length(length),
