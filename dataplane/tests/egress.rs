@@ -56,7 +56,7 @@ async fn post_for(pool: &Pool, url: &str, destination: &str, deadline: Duration)
     let target = target(url, destination);
     let mut head = Head::new(&target);
     head.push("content-type", "application/json");
-    pool.send(&target, head, pieces(), deadline).await
+    pool.send(&target, head, pieces(), deadline, || ()).await
 }
 
 /// Runs on one thread, as a delivery shard does.
@@ -221,9 +221,9 @@ fn an_answer_that_comes_before_the_request_was_read_counts() {
         let (pool, target) = (pool(), target(&url, "d1"));
         // More than sockets hold, so that nobody's reading it shows.
         let body = || Pieces::from_iter([Bytes::from(vec![b'x'; 32 << 20])]);
-        let reply = pool.send(&target, Head::new(&target), body(), AMPLE).await.unwrap();
+        let reply = pool.send(&target, Head::new(&target), body(), AMPLE, || ()).await.unwrap();
         assert_eq!((reply.status.as_u16(), &reply.body_head[..]), (413, &b"no"[..]));
-        let error = pool.send(&target, Head::new(&target), body(), SOON).await.unwrap_err();
+        let error = pool.send(&target, Head::new(&target), body(), SOON, || ()).await.unwrap_err();
         assert!(matches!(error.fault, Fault::Timeout(Phase::Write)) && error.may_have_been_sent, "{error:?}");
         serving.abort();
     });

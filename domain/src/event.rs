@@ -11,6 +11,9 @@
 
 use bytes::Bytes;
 
+/// Bytes of an entry before its name.
+const ENTRY: usize = 6;
+
 /// The type that an attribute's value had on the way in (CloudEvents 1.0.2 §Type System). URI, URI-reference, Timestamp
 /// and Binary travel as strings in every format that Posthorn speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,7 +136,8 @@ impl Event {
     }
 
     fn nth(&self, n: usize) -> &str {
-        self.attrs().nth(n).map_or("", |attr| attr.value)
+        let wanted = (0..n).try_fold(&self.head[..], |rest, _| behind(rest));
+        wanted.and_then(split_entry).map_or("", |(attr, _)| attr.value)
     }
 
     /// All attributes but `specversion`, which is always `1.0`; `id`, `source`, `type` first.
@@ -152,13 +156,11 @@ impl Event {
     /// Goes from entry to entry by their lengths and reads only the one that is wanted.
     fn find(&self, name: &[u8]) -> Option<Attr<'_>> {
         let mut rest = &self.head[..];
-        while let Some((fixed, tail)) = rest.split_first_chunk::<6>() {
-            let name_len = usize::from(fixed[1]);
-            let value_len = u32::from_le_bytes([fixed[2], fixed[3], fixed[4], fixed[5]]) as usize;
-            if tail.get(..name_len)? == name {
+        while let Some((fixed, tail)) = rest.split_first_chunk::<ENTRY>() {
+            if tail.get(..usize::from(fixed[1]))? == name {
                 return split_entry(rest).map(|(attr, _)| attr);
             }
-            rest = tail.get(name_len + value_len..)?;
+            rest = behind(rest)?;
         }
         None
     }
@@ -192,18 +194,15 @@ impl Event {
         if self.get(name) == Some(value) {
             return self.clone();
         }
-        let mut builder = EventBuilder { head: Vec::with_capacity(self.head.len() + name.len() + value.len() + 8) };
-        let mut found = false;
-        for attr in self.attrs() {
-            if attr.name == name {
-                found = true;
-                builder.push(name, kind, value);
-            } else {
-                builder.push(attr.name, attr.kind, attr.value);
-            }
-        }
-        if !found {
+        let mut builder = EventBuilder { head: Vec::with_capacity(self.head.len() + ENTRY + name.len() + value.len()) };
+        if self.find(name.as_bytes()).is_none() {
+            builder.head.extend_from_slice(&self.head);
             builder.push(name, kind, value);
+        } else {
+            let set = |attr: Attr<'_>| {
+                if attr.name == name { builder.push(name, kind, value) } else { builder.push(attr.name, attr.kind, attr.value) }
+            };
+            self.attrs().for_each(set);
         }
         builder.with_data(self.data_kind, self.data.clone())
     }
@@ -254,8 +253,15 @@ impl<'a> Iterator for Attrs<'a> {
     }
 }
 
+/// What stands behind the first entry.
+fn behind(bytes: &[u8]) -> Option<&[u8]> {
+    let (fixed, rest) = bytes.split_first_chunk::<ENTRY>()?;
+    let value_len = u32::from_le_bytes([fixed[2], fixed[3], fixed[4], fixed[5]]) as usize;
+    rest.get(usize::from(fixed[1]) + value_len..)
+}
+
 fn split_entry(bytes: &[u8]) -> Option<(Attr<'_>, &[u8])> {
-    let (fixed, rest) = bytes.split_at_checked(6)?;
+    let (fixed, rest) = bytes.split_at_checked(ENTRY)?;
     let kind = match fixed[0] {
         0 => AttrKind::String,
         1 => AttrKind::Boolean,

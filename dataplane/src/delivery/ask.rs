@@ -132,11 +132,12 @@ impl Shard {
             let at = context.clock.now();
             let event = test_event(id, &at.to_string());
             let message = MessageId::of_event("posthorn.test", "posthorn", event.source(), event.id());
-            let envelope = Envelope { message, delivery: DeliveryId::of(id, message), attempt: 1, replay: false, stored: None };
+            let envelope =
+                Envelope { message, delivery: DeliveryId::of(id, message), attempt: 1, replay: false, stored: None, position: None };
             let (head, body) = template.build(&context, &route, &envelope, &[&event], at);
             let deadline = route.subscription().spec.endpoint.timeout.map_or(context.config.timeout, |timeout| timeout.std());
             let start = context.clock.instant();
-            let result = context.pool.send(&target, head, body, deadline).await;
+            let result = context.pool.send(&target, head, body, deadline, || ()).await;
             let error = match classify(&result) {
                 Verdict::Delivered | Verdict::Gone => None,
                 Verdict::Forbidden => Some("egress_forbidden".to_owned()),

@@ -19,6 +19,7 @@ mod catchup;
 mod checkpoint;
 mod concurrency;
 mod decided;
+mod door;
 mod doubts;
 mod feed;
 mod flow;

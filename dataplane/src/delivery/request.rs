@@ -10,6 +10,7 @@ use posthorn_domain::cloudevents::{BATCH_TYPE, encode_header_value, structured_p
 use posthorn_domain::event::Event;
 use posthorn_domain::hops::{DELIVERY_HEADER, HOPS, HOPS_HEADER};
 use posthorn_domain::ids::{DeliveryId, MessageId};
+use posthorn_domain::position::Position;
 use posthorn_domain::record::Stored;
 use posthorn_domain::resource::{Auth, Format};
 use posthorn_domain::signing::{ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER};
@@ -43,6 +44,8 @@ pub(super) struct Envelope<'a> {
     pub replay: bool,
     /// The one event, where others may send it too.
     pub stored: Option<&'a Arc<Stored>>,
+    /// Where it stands, if it is in a log.
+    pub position: Option<Position>,
 }
 
 impl Template {
@@ -90,8 +93,11 @@ impl Template {
         let seconds = now.unix_seconds();
         let keys = route.keys().iter().zip(&self.marks).filter(|((_, until), _)| until.is_none_or(|until| until > now));
         let keys = keys.map(|((key, _), mark)| (key, mark));
-        let stored = envelope.stored.filter(|_| self.format != Format::Batch);
-        let signed = Signed { message, seconds, body: &body, stored, structured: self.format == Format::Structured };
+        let place = envelope
+            .stored
+            .filter(|_| self.format != Format::Batch)
+            .and_then(|stored| Some((envelope.position?, stored.record.accepted_at)));
+        let signed = Signed { id: envelope.message, message, seconds, body: &body, place, structured: self.format == Format::Structured };
         head.push_with(ID_HEADER, |text| text.push_str(message));
         head.push_with(TIMESTAMP_HEADER, |text| number(text, seconds));
         head.push_with(SIGNATURE_HEADER, |text| context.signatures.sign_into(keys, &signed, text));

@@ -162,6 +162,7 @@ impl Service {
     async fn run_on(self, pool: Sender, blocking: Blocking) {
         let Self { setup, shard, restored, budget, mailbox, commands } = self;
         let context = Context {
+            doors: Rc::default(),
             config: setup.config.clone(),
             clock: setup.clock.clone(),
             state: Arc::clone(&setup.state),

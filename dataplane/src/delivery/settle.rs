@@ -37,7 +37,7 @@ struct Report {
 
 impl Shard {
     pub(super) fn on_attempt(&mut self, attempted: Attempted) {
-        self.context.metrics.in_flight.decrement(1.0);
+        self.sent[0] -= 1;
         self.context.metrics.attempt_seconds.record(attempted.duration.as_secs_f64());
         let Attempted { subscription: id, items, lost, rest, was_probe, had_token, ending, at, duration } = attempted;
         let now = self.context.clock.now();

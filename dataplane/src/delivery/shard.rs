@@ -21,6 +21,7 @@ use super::batch::Picked;
 use super::blocking::Blocking;
 use super::budget::{self, Budget};
 use super::decided::Decided;
+use super::door::{Doors, Place};
 use super::doubts::Doubts;
 use super::health;
 use super::item::Origin;
@@ -63,6 +64,8 @@ pub(super) struct Context {
     pub(super) gone: mpsc::Sender<(SubscriptionId, &'static str)>,
     /// Told of what operators should know; only by [`super::tell`].
     pub(super) operations: Reporter,
+    /// Where requests wait for connections.
+    pub(super) doors: Rc<Doors>,
     pub(super) shard: u16,
     pub(super) shards: u16,
 }
@@ -101,6 +104,8 @@ pub(super) struct Shard {
     pub(super) pages: Pages,
     /// What the metric says that lanes and pages hold.
     pub(super) told_bytes: usize,
+    /// Requests that are on their way, and how many the metric says.
+    pub(super) sent: [usize; 2],
     pub(super) purse: Purse,
     /// Who gets records that were read back for lagging lanes.
     pub(super) decided: Decided,
@@ -168,6 +173,7 @@ impl Shard {
             budget,
             pages: Pages::new(for_pages),
             told_bytes: 0,
+            sent: [0; 2],
             decided: Decided::default(),
             outbox: Batch::new(),
             dirty_parts: HashSet::default(),
@@ -183,6 +189,7 @@ impl Shard {
 
     /// Runs until it was drained or its commands end.
     pub(super) async fn run(mut self, mailbox: Arc<Mailbox>, mut commands: mpsc::Receiver<Command>) {
+        let doors = Rc::clone(&self.context.doors);
         loop {
             let wake = self.next_wake();
             let sleep = self.sleep_until(wake);
@@ -194,6 +201,7 @@ impl Shard {
                     self.on_done(done);
                     self.take_ended();
                 }
+                () = doors.room() => {}
                 () = mailbox.arrived() => self.on_mail(mailbox.take()),
                 command = commands.recv() => match command {
                     Some(command) => self.on_command(command),
@@ -260,6 +268,7 @@ impl Shard {
             }
             self.look_at(first.1);
         }
+        self.context.doors.take_free().into_iter().for_each(|id| self.look_at(id));
         while let Some(id) = self.turn.pop_front() {
             self.in_turn.remove(&id);
             self.pump(id, now, usize::MAX);
@@ -269,8 +278,20 @@ impl Shard {
             self.spend(now);
         }
         self.checkpoint(now);
+        self.tell_metrics();
+    }
+
+    /// Once a turn, because all shards count in the same place.
+    fn tell_metrics(&mut self) {
+        let metrics = &self.context.metrics;
         let held = self.budget.used() + self.pages.held();
-        self.context.metrics.tail_bytes.increment(held as f64 - std::mem::replace(&mut self.told_bytes, held) as f64);
+        let [sent, told] = self.sent;
+        for (gauge, now, told) in [(&metrics.tail_bytes, held, self.told_bytes), (&metrics.in_flight, sent, told)] {
+            if now != told {
+                gauge.increment(now as f64 - told as f64);
+            }
+        }
+        (self.told_bytes, self.sent[1]) = (held, sent);
     }
 
     /// Batches that are still gathered go out.
@@ -290,6 +311,7 @@ impl Shard {
         let halted = self.is_halted();
         while let Some(subscriber) = self.subscribers.get_mut(&id).filter(|_| !halted) {
             match subscriber.gate(now, max_in_flight) {
+                Ok(()) if !subscriber.door.has_room() => break,
                 // The rest has its turn behind the others.
                 Ok(()) if requests == 0 => {
                     self.look_at(id);
@@ -340,7 +362,7 @@ impl Shard {
         subscriber.flow.started(now);
         subscriber.in_flight += 1;
         subscriber.replays.started(&items, now);
-        self.context.metrics.in_flight.increment(1.0);
+        self.sent[0] += 1;
         let repeated = self.doubts.count(id, &items);
         if repeated > 0 {
             self.context.metrics.redelivered.increment(repeated);
@@ -365,6 +387,7 @@ impl Shard {
             was_probe,
             had_token: is_retry && !was_probe,
             max_bytes,
+            place: Place::take(id, &subscriber.door, &self.context.doors),
         };
         let attempt = work::attempt(Rc::clone(&self.context), outfit, items);
         debug_assert!(size_of_val(&attempt) <= MAX_ATTEMPT, "what is rare in it is boxed");

@@ -3,12 +3,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
-use std::sync::{Arc, Weak as ArcWeak};
 
 use bytes::Bytes;
 use foldhash::HashMap;
-use posthorn_domain::record::Stored;
+use posthorn_domain::ids::MessageId;
+use posthorn_domain::position::Position;
 use posthorn_domain::signing::SigningKey;
+use posthorn_domain::time::Time;
 use smallvec::SmallVec;
 
 /// Signatures that are kept, at most twice as many for a moment.
@@ -29,11 +30,13 @@ pub(super) type Marks = SmallVec<[Mark; 1]>;
 
 /// What is signed.
 pub(super) struct Signed<'a> {
+    pub(super) id: MessageId,
+    /// The same as text.
     pub(super) message: &'a str,
     pub(super) seconds: u64,
     pub(super) body: &'a [Bytes],
-    /// The record that the body is made of; `None` when others will not have it.
-    pub(super) stored: Option<&'a Arc<Stored>>,
+    /// Where the record stands that the body is made of, and when it was taken in; `None` when others will not have it.
+    pub(super) place: Option<(Position, Time)>,
     /// How the body is made of the record: as JSON with its attributes, or as its data.
     pub(super) structured: bool,
 }
@@ -41,17 +44,16 @@ pub(super) struct Signed<'a> {
 /// Two generations: when the young one is full it becomes the old one.
 #[derive(Default)]
 struct Recent {
-    young: HashMap<Place, Made>,
-    old: HashMap<Place, Made>,
+    young: HashMap<Subject, Made>,
+    old: HashMap<Subject, Made>,
 }
 
-/// The number of the key, the address of the record, and how the body is made of it.
-type Place = (u64, usize, bool);
+/// The number of the key, the message, and how the body is made.
+type Subject = (u64, MessageId, bool);
 
 struct Made {
-    /// Keeps the record's address from being given to another one, though not the record's data in memory.
-    _record: ArcWeak<Stored>,
-    message: Box<str>,
+    /// An id may come again with other data, at another place or in a later topic of that name.
+    place: (Position, Time),
     seconds: u64,
     entry: Box<str>,
 }
@@ -68,8 +70,8 @@ impl Signatures {
             if index > 0 {
                 out.push(' ');
             }
-            match signed.stored.filter(|_| Rc::strong_count(mark) > 1) {
-                Some(stored) => self.share(key, mark, signed, stored, out),
+            match signed.place.filter(|_| Rc::strong_count(mark) > 1) {
+                Some(place) => self.share(key, mark, signed, place, out),
                 None => key.sign_into(signed.message, signed.seconds, signed.body, out),
             }
         }
@@ -88,66 +90,52 @@ impl Signatures {
         mark
     }
 
-    fn share(&self, key: &SigningKey, mark: &Mark, signed: &Signed<'_>, stored: &Arc<Stored>, out: &mut String) {
-        let place = (**mark, Arc::as_ptr(stored) as usize, signed.structured);
+    fn share(&self, key: &SigningKey, mark: &Mark, signed: &Signed<'_>, place: (Position, Time), out: &mut String) {
+        let subject = (**mark, signed.id, signed.structured);
         let mut recent = self.recent.borrow_mut();
-        if let Some(made) = recent.find(&place).filter(|made| made.seconds == signed.seconds && *made.message == *signed.message) {
+        if let Some(made) = recent.find(&subject).filter(|made| made.seconds == signed.seconds && made.place == place) {
             return out.push_str(&made.entry);
         }
         let start = out.len();
         key.sign_into(signed.message, signed.seconds, signed.body, out);
-        recent.put(
-            place,
-            Made { _record: Arc::downgrade(stored), message: signed.message.into(), seconds: signed.seconds, entry: out[start..].into() },
-        );
+        recent.put(subject, Made { place, seconds: signed.seconds, entry: out[start..].into() });
     }
 }
 
 impl Recent {
-    fn find(&self, place: &Place) -> Option<&Made> {
-        self.young.get(place).or_else(|| self.old.get(place))
+    fn find(&self, subject: &Subject) -> Option<&Made> {
+        self.young.get(subject).or_else(|| self.old.get(subject))
     }
 
-    fn put(&mut self, place: Place, made: Made) {
+    fn put(&mut self, subject: Subject, made: Made) {
         if self.young.len() >= KEPT {
             self.old = std::mem::take(&mut self.young);
         }
-        self.young.insert(place, made);
+        self.young.insert(subject, made);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use posthorn_domain::event::{DataKind, EventBuilder};
-    use posthorn_domain::qos::{DeadLetter, Durability};
-    use posthorn_domain::record::Record;
     use posthorn_domain::signing::{generate_ed25519, generate_hmac, signature_header};
-    use posthorn_domain::time::Time;
 
     use super::*;
 
-    fn stored(data: &'static str) -> Arc<Stored> {
-        let event = EventBuilder::new("1", "/a", "b").with_data(DataKind::Json, data.into());
-        let record = Record {
-            event,
-            publisher: "".into(),
-            idempotency_key: None,
-            accepted_at: Time::ZERO,
-            expires_at: None,
-            durability: Durability::Log,
-            dead_letter: DeadLetter::Allow,
-            direction: posthorn_domain::direction::Direction::Incoming,
-        };
-        Arc::new(Stored::new(0, record, None))
+    type Record = (&'static str, (Position, Time));
+
+    const fn record(data: &'static str, partition: u32, at: u64) -> Record {
+        (data, (Position { partition, offset: 7 }, Time::from_millis(at)))
     }
 
-    fn sign(signatures: &Signatures, keys: &[(&SigningKey, &Mark)], stored: &Arc<Stored>, message: &str, seconds: u64) {
-        let body = [stored.record.event.data().clone()];
+    fn sign(signatures: &Signatures, keys: &[(&SigningKey, &Mark)], (data, place): Record, event: &str, seconds: u64) {
+        let body = [Bytes::from_static(data.as_bytes())];
+        let id = MessageId::of_event("t", "p", "s", event);
+        let message = id.to_string();
         for structured in [false, true] {
             let mut out = String::new();
-            let signed = Signed { message, seconds, body: &body, stored: Some(stored), structured };
+            let signed = Signed { id, message: &message, seconds, body: &body, place: Some(place), structured };
             signatures.sign_into(keys.iter().copied(), &signed, &mut out);
-            assert_eq!(out, signature_header(keys.iter().map(|(key, _)| *key), message, seconds, &body));
+            assert_eq!(out, signature_header(keys.iter().map(|(key, _)| *key), &message, seconds, &body));
         }
     }
 
@@ -159,15 +147,16 @@ mod tests {
         let others = signatures.marks([&one, &two].into_iter());
         assert!(Rc::ptr_eq(&marks[0], &others[0]) && !Rc::ptr_eq(&marks[0], &marks[1]));
         let keys = [(&one, &marks[0]), (&two, &marks[1])];
-        let (first, same_id) = (stored("1"), stored("2"));
+        let (first, elsewhere, later) = (record("1", 0, 1), record("2", 1, 1), record("3", 0, 2));
         for _ in 0..2 {
             for seconds in [10, 10, 11] {
-                sign(&signatures, &keys, &first, "msg_1", seconds);
-                sign(&signatures, &keys, &same_id, "msg_1", seconds);
-                sign(&signatures, &keys, &first, "msg_2", seconds);
+                for record in [first, elsewhere, later] {
+                    sign(&signatures, &keys, record, "1", seconds);
+                }
+                sign(&signatures, &keys, first, "2", seconds);
             }
         }
-        // Each of the two records, in two forms, by each of the two keys.
+        // Each of the two messages, in two forms, by each of the two keys.
         assert_eq!(signatures.recent.borrow().young.len(), 8);
     }
 
@@ -176,18 +165,17 @@ mod tests {
         let signatures = Signatures::default();
         let key: SigningKey = generate_hmac().parse().unwrap();
         let marks = signatures.marks([&key].into_iter());
-        sign(&signatures, &[(&key, &marks[0])], &stored("1"), "msg_1", 10);
+        sign(&signatures, &[(&key, &marks[0])], record("1", 0, 1), "1", 10);
         assert!(signatures.recent.borrow().young.is_empty());
     }
 
     #[test]
-    fn what_is_kept_is_bounded_and_an_address_is_not_used_twice() {
+    fn what_is_kept_is_bounded() {
         let signatures = Signatures::default();
         let key: SigningKey = generate_hmac().parse().unwrap();
         let [mine, _theirs] = [signatures.marks([&key].into_iter()), signatures.marks([&key].into_iter())];
         for number in 0..5 * KEPT {
-            // Dropped at once: without the weak pointer the next one would get the same address.
-            sign(&signatures, &[(&key, &mine[0])], &stored(if number % 2 == 0 { "1" } else { "2" }), "msg_1", 10);
+            sign(&signatures, &[(&key, &mine[0])], record("1", 0, 1), &number.to_string(), 10);
         }
         let recent = signatures.recent.borrow();
         assert!(recent.young.len() <= KEPT && recent.old.len() <= KEPT);

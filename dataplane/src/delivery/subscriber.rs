@@ -20,6 +20,7 @@ use smallvec::SmallVec;
 use super::batch::offset_of;
 use super::breaker::{Breaker, Gate};
 use super::budget::Budget;
+use super::door::Door;
 use super::flow::Flow;
 use super::item::{Item, Origin};
 use super::keys::Keys;
@@ -47,6 +48,8 @@ pub(super) struct Subscriber {
     /// Lanes whose queue is not empty, taking turns.
     pub(super) ready: VecDeque<LaneKey>,
     pub(super) in_flight: u32,
+    /// Those of them that have no connection yet.
+    pub(super) door: Rc<Door>,
     pub(super) breaker: Breaker,
     pub(super) flow: Flow,
     pub(super) rate: Rate,
@@ -109,6 +112,7 @@ impl Subscriber {
             lanes: HashMap::default(),
             ready: VecDeque::new(),
             in_flight: 0,
+            door: Rc::default(),
             breaker: Breaker::default(),
             flow: Flow::default(),
             rate,

@@ -15,6 +15,7 @@ use posthorn_storage::state::{Retry, RetrySource, State, StateError};
 use smallvec::SmallVec;
 
 use super::batch::message_of;
+use super::door::Place;
 use super::item::{Item, Origin};
 use super::outcome::{Verdict, classify};
 use super::request::{Envelope, Template};
@@ -106,6 +107,8 @@ pub(super) struct Outfit {
     pub(super) max_bytes: usize,
     /// Whether it is a retry that the node's budget pays for.
     pub(super) had_token: bool,
+    /// Given up once it has a connection.
+    pub(super) place: Place,
 }
 
 /// `load → build → sign → send → classify`; settling is the shard's.
@@ -131,24 +134,26 @@ pub(super) async fn attempt(context: Rc<Context>, outfit: Outfit, items: Items) 
             }
         }
     }
-    let ending = if ready.is_empty() { Ending::Unsent } else { send(&context, &outfit, &ready).await };
-    let duration = context.clock.instant().saturating_duration_since(start);
-    let subscription = outfit.route.id();
     let Outfit { was_probe, had_token, .. } = outfit;
-    Done::Attempt(Box::new(Attempted { subscription, items: ready, lost, rest, was_probe, had_token, ending, at, duration }))
+    let id = outfit.route.id();
+    let ending = if ready.is_empty() { Ending::Unsent } else { send(&context, outfit, &ready).await };
+    let duration = context.clock.instant().saturating_duration_since(start);
+    Done::Attempt(Box::new(Attempted { subscription: id, items: ready, lost, rest, was_probe, had_token, ending, at, duration }))
 }
 
-async fn send(context: &Context, outfit: &Outfit, items: &[Item]) -> Ending {
+async fn send(context: &Context, outfit: Outfit, items: &[Item]) -> Ending {
+    let Outfit { route, target, template, place, .. } = outfit;
     let records: SmallVec<[&Arc<Stored>; 1]> = items.iter().filter_map(|item| item.stored.as_ref()).collect();
     let now = context.clock.now();
     let events: SmallVec<[&Event; 1]> = records.iter().map(|stored| &stored.record.event).collect();
     let stored = if let [only] = records.as_slice() { Some(*only) } else { None };
     let first = &items[0];
     let message = message_of(items);
-    let envelope = Envelope { message, delivery: first.delivery, attempt: first.made, replay: first.replay, stored };
-    let (head, body) = outfit.template.build(context, &outfit.route, &envelope, &events, now);
-    let deadline = outfit.route.subscription().spec.endpoint.timeout.map_or(context.config.timeout, |timeout| timeout.std());
-    let result = context.pool.send(&outfit.target, head, body, deadline).await;
+    let envelope =
+        Envelope { message, delivery: first.delivery, attempt: first.made, replay: first.replay, stored, position: first.position };
+    let (head, body) = template.build(context, &route, &envelope, &events, now);
+    let deadline = route.subscription().spec.endpoint.timeout.map_or(context.config.timeout, |timeout| timeout.std());
+    let result = context.pool.send(&target, head, body, deadline, || drop(place)).await;
     let verdict = classify(&result);
     match result {
         Ok(reply) => {

@@ -281,7 +281,7 @@ impl Endpoint {
     async fn join(&self, pool: &Pool, target: &Target, fresh: bool) -> Result<Option<Lease<'_>>, SendError> {
         let usable = |h2: &Rc<H2>| {
             let young = pool.clock.now().since(h2.since) < pool.config.max_age;
-            young && !h2.sender.is_closed() && pool.guard().check_connect(h2.peer, target.key.origin.scheme).is_ok()
+            young && !h2.sender.is_closed() && pool.is_allowed(h2.peer, target.key.origin.scheme)
         };
         if fresh || !self.shared.borrow().as_ref().is_some_and(usable) {
             return Ok(None);

@@ -22,11 +22,21 @@ pub(super) struct Outgoing<'a> {
 }
 
 /// Sends once; a second time, on a new connection, only when a kept one had died and took nothing of the request.
-pub(super) async fn run(pool: &Pool, endpoint: &Rc<Endpoint>, request: Outgoing<'_>, phase: &Rc<Cell<Phase>>) -> Result<Reply, SendError> {
+pub(super) async fn run(
+    pool: &Pool,
+    endpoint: &Rc<Endpoint>,
+    request: Outgoing<'_>,
+    connected: impl FnOnce(),
+    phase: &Rc<Cell<Phase>>,
+) -> Result<Reply, SendError> {
+    let mut connected = Some(connected);
     request.head.finish(request.body.iter().map(bytes::Bytes::len).sum());
     let mut fresh = false;
     loop {
         let lease = endpoint.lease(pool, request.target, phase, fresh).await?;
+        if let Some(connected) = connected.take() {
+            connected();
+        }
         let reused = lease.is_reused();
         match once(pool, &request, lease, phase).await {
             Err(Broken::Unsent) if reused && !fresh => fresh = true,

@@ -31,6 +31,11 @@ impl Head {
         Self { text: String::with_capacity(384) }
     }
 
+    /// With room for most requests.
+    pub(super) fn roomy() -> Self {
+        Self { text: String::with_capacity(1024) }
+    }
+
     /// Becomes a copy of `base`, in the memory that it has.
     pub fn restart(&mut self, base: &Self) {
         self.text.clear();

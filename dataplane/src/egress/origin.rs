@@ -233,7 +233,7 @@ impl Origin {
             let in_time = idle_for < pool.config.idle_timeout && now.since(connection.since) < pool.config.max_age;
             // What has just served was looked at by the runtime a moment ago.
             let usable = in_time && connection.stream.is_quiet(idle_for >= LONG_IDLE);
-            if usable && pool.guard().check_connect(connection.peer, self.scheme).is_ok() {
+            if usable && pool.is_allowed(connection.peer, self.scheme) {
                 return Some(connection);
             }
         }

@@ -1,13 +1,14 @@
 //! The pool of one delivery shard.
 
 use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::HashMap;
 use posthorn_domain::clock::Clock;
-use posthorn_domain::guard::Guard;
+use posthorn_domain::guard::{Guard, Scheme};
 use rustls::ClientConfig;
 
 use super::body::Pieces;
@@ -108,21 +109,29 @@ impl Pool {
 
     /// A head that begins as `base`, in memory that was used before.
     pub fn head(&self, base: &Head) -> Head {
-        let mut head = self.heads.borrow_mut().pop().unwrap_or_default();
+        let mut head = self.heads.borrow_mut().pop().unwrap_or_else(Head::roomy);
         head.restart(base);
         head
     }
 
     /// Sends `head` and `body` to `target`. All of it (queue, DNS, connect, TLS, request, answer to its last byte or to the limit)
-    /// has to be done within `deadline`, measured by the runtime's timer. Safe to drop at any point.
+    /// has to be done within `deadline`, measured by the runtime's timer. Calls `connected` once there is a connection. Safe to drop at
+    /// any point.
     ///
     /// # Errors
     /// [`SendError`] when there was no complete answer; an answer of any status is `Ok`.
-    pub async fn send(&self, target: &Target, mut head: Head, body: Pieces, deadline: Duration) -> Result<Reply, SendError> {
+    pub async fn send(
+        &self,
+        target: &Target,
+        mut head: Head,
+        body: Pieces,
+        deadline: Duration,
+        connected: impl FnOnce(),
+    ) -> Result<Reply, SendError> {
         let phase = Rc::new(Cell::new(Phase::Queue));
         let endpoint = self.endpoint(target);
         let request = Outgoing { target, head: &mut head, body: &body };
-        let result = tokio::time::timeout(deadline, exchange::run(self, &endpoint, request, &phase)).await;
+        let result = tokio::time::timeout(deadline, exchange::run(self, &endpoint, request, connected, &phase)).await;
         self.keep_head(head);
         result.unwrap_or_else(|_| Err(SendError::timeout(phase.get())))
     }
@@ -140,6 +149,11 @@ impl Pool {
 
     pub(super) fn guard(&self) -> Arc<Guard> {
         Arc::clone(&self.guard.borrow())
+    }
+
+    /// Whether a connection to this address may still be used.
+    pub(super) fn is_allowed(&self, peer: IpAddr, scheme: Scheme) -> bool {
+        self.guard.borrow().check_connect(peer, scheme).is_ok()
     }
 
     pub(super) fn with_alpn(&self, config: &ClientConfig) -> Arc<ClientConfig> {

@@ -40,10 +40,20 @@ impl Sender {
     ///
     /// # Errors
     /// As [`Pool::send`].
-    pub async fn send(&self, target: &Target, head: Head, body: Pieces, deadline: Duration) -> Result<Reply, SendError> {
+    pub async fn send(
+        &self,
+        target: &Target,
+        head: Head,
+        body: Pieces,
+        deadline: Duration,
+        connected: impl FnOnce(),
+    ) -> Result<Reply, SendError> {
         match self {
-            Self::Pool(pool) => pool.send(target, head, body, deadline).await,
-            Self::Given(network) => network.send(target, head, body, deadline).await,
+            Self::Pool(pool) => pool.send(target, head, body, deadline, connected).await,
+            Self::Given(network) => {
+                connected();
+                network.send(target, head, body, deadline).await
+            }
         }
     }
 }

@@ -9,8 +9,10 @@ use crate::telemetry::IngestMetrics;
 
 /// Bytes of all requests that are being worked on. Cheap to clone; clones share it.
 #[derive(Clone)]
-pub struct Budget {
-    used: Arc<AtomicUsize>,
+pub struct Budget(Arc<Shared>);
+
+struct Shared {
+    used: AtomicUsize,
     max: usize,
     metrics: IngestMetrics,
 }
@@ -24,7 +26,7 @@ pub(crate) struct Held {
 impl Budget {
     /// A budget of `max` bytes.
     pub fn new(max: usize, metrics: IngestMetrics) -> Self {
-        Self { used: Arc::default(), max, metrics }
+        Self(Arc::new(Shared { used: AtomicUsize::new(0), max, metrics }))
     }
 
     /// Nothing yet; see [`Held::grow`].
@@ -49,7 +51,7 @@ impl Held {
     /// # Errors
     /// `rate-limited` when there are not so many left.
     pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), Problem> {
-        let Budget { used, max, metrics } = &self.budget;
+        let Shared { used, max, metrics } = &*self.budget.0;
         let fits = |now: usize| now.checked_add(bytes).filter(|sum| sum <= max);
         let Ok(before) = used.fetch_update(Ordering::AcqRel, Ordering::Relaxed, fits) else {
             metrics.overloaded.increment(1);
@@ -69,8 +71,9 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let before = self.budget.used.fetch_sub(self.bytes, Ordering::AcqRel);
-        show(&self.budget.metrics, before - self.bytes);
+        let Shared { used, metrics, .. } = &*self.budget.0;
+        let before = used.fetch_sub(self.bytes, Ordering::AcqRel);
+        show(metrics, before - self.bytes);
     }
 }
 
