@@ -6,7 +6,7 @@ use posthorn_domain::ids::SubscriptionId;
 use posthorn_domain::names::TopicName;
 use posthorn_domain::position::Position;
 use posthorn_domain::time::Time;
-use posthorn_storage::attempts::{Attempt, DeliveryPrefix, Outcome, event_hash};
+use posthorn_storage::attempts::{Attempt, Outcome, event_hash};
 use posthorn_storage::state::{Retry, RetryId, RetrySource};
 use tokio::sync::oneshot;
 
@@ -158,7 +158,7 @@ impl Shard {
             subscription: retry.subscription,
             topic: place.topic,
             position: Position { partition: place.partition, offset: place.offset },
-            delivery: DeliveryPrefix::from(retry.delivery),
+            delivery: retry.delivery,
             event_hash: event_hash(""),
             number: retry.attempts + 1,
             at: self.context.clock.now(),

@@ -1,10 +1,10 @@
 //! The form of attempts on the disk.
 //!
 //! ```text
-//! segment = "PHATT1\0\n" block…
+//! segment = "PHATT2\0\n" block…
 //! block   = payload length u32 · CRC-32 of the payload u32 · payload                                (little-endian)
 //! payload = first time · word count · (length · bytes)… · record…
-//! record  = flags u8 (outcome in bits 0-1, then: has status, has error, has head, has next) · delivery 8 · event hash u32
+//! record  = flags u8 (outcome in bits 0-1, then: has status, has error, has head, has next) · delivery 16 · event hash u32
 //!           · subscription word · topic word · partition · offset · number · time after the block's first · duration
 //!           · [status] [error length · error] [head length · head] [next − time]
 //! ```
@@ -13,14 +13,14 @@
 
 use std::collections::HashMap;
 
-use posthorn_domain::ids::SubscriptionId;
+use posthorn_domain::ids::{DeliveryId, SubscriptionId};
 use posthorn_domain::names::TopicName;
 use posthorn_domain::position::{Position, put_varint, take_varint};
 use posthorn_domain::time::Time;
 
-use super::{Attempt, DeliveryPrefix, Outcome};
+use super::{Attempt, Outcome};
 
-pub(super) const MAGIC: &[u8; 8] = b"PHATT1\0\n";
+pub(super) const MAGIC: &[u8; 8] = b"PHATT2\0\n";
 pub(super) const HEADER: usize = 8;
 /// A block is ended once its records pass this.
 const BLOCK: usize = 64 << 10;
@@ -77,7 +77,7 @@ fn put_record(out: &mut Vec<u8>, attempt: &Attempt, [subscription, topic]: [u64;
     let [error, head] = [!attempt.error.is_empty(), !attempt.response_head.is_empty()];
     let status = bit(attempt.status.is_some(), 2);
     out.push(attempt.outcome as u8 | status | bit(error, 3) | bit(head, 4) | bit(attempt.next_attempt_at.is_some(), 5));
-    out.extend(attempt.delivery.0);
+    out.extend(attempt.delivery.as_bytes());
     out.extend(attempt.event_hash.to_le_bytes());
     let Position { partition, offset } = attempt.position;
     let after = attempt.at.millis() - first.millis();
@@ -118,7 +118,7 @@ pub(super) fn open<'a>(mut payload: &'a [u8], words: &mut Vec<&'a [u8]>) -> Opti
 /// Reads one record and moves `bytes` behind it.
 pub(super) fn take_record(bytes: &mut &[u8], words: &[&[u8]], first: Time) -> Option<Attempt> {
     let [flags] = take_array(bytes)?;
-    let delivery = DeliveryPrefix(take_array(bytes)?);
+    let delivery = DeliveryId::from_bytes(take_array(bytes)?);
     let event_hash = u32::from_le_bytes(take_array(bytes)?);
     let word = |number: u64| words.get(usize::try_from(number).ok()?).copied();
     let subscription = SubscriptionId::from_bytes(word(take_varint(bytes)?)?.try_into().ok()?);

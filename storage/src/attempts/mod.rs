@@ -39,10 +39,10 @@ pub struct Attempt {
     pub subscription: SubscriptionId,
     /// The topic of the event.
     pub topic: TopicName,
-    /// Where the event stands; from it the message id and the full delivery id can be derived.
+    /// Where the event stands; from it the message id can be derived.
     pub position: Position,
-    /// The start of the delivery's id.
-    pub delivery: DeliveryPrefix,
+    /// The delivery: it outlives the event, from which it was derived.
+    pub delivery: DeliveryId,
     /// [`event_hash`] of the event's `id`.
     pub event_hash: u32,
     /// 1, 2, 3…
@@ -77,17 +77,8 @@ pub enum Outcome {
     Dropped = 3,
 }
 
-/// The first eight bytes of a [`DeliveryId`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct DeliveryPrefix(pub [u8; 8]);
-
-impl From<DeliveryId> for DeliveryPrefix {
-    fn from(id: DeliveryId) -> Self {
-        Self(*id.as_bytes().first_chunk().expect("an id has 16 bytes"))
-    }
-}
-
-/// The hash under which attempts of an event with this `id` are found. Different ids may share one: compare the event.
+/// The hash under which attempts of an event with this `id` are found. Different ids may share one: compare the event. An attempt
+/// that ended before its event was looked up has that of an empty `id`.
 pub fn event_hash(id: &str) -> u32 {
     crc32fast::hash(id.as_bytes())
 }

@@ -4,12 +4,12 @@ use std::fmt;
 use std::io;
 use std::str::FromStr;
 
-use posthorn_domain::ids::SubscriptionId;
+use posthorn_domain::ids::{DeliveryId, SubscriptionId};
 use posthorn_domain::names::TopicName;
 use posthorn_domain::position::Position;
 
 use super::segment::{Segment, blocks};
-use super::{Attempt, DeliveryPrefix, Outcome, block};
+use super::{Attempt, Outcome, block};
 
 /// Which attempts; an absent member matches all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,13 +25,14 @@ pub struct Query {
     /// Of events with this hash, see [`super::event_hash`].
     pub event_hash: Option<u32>,
     /// Of this delivery.
-    pub delivery: Option<DeliveryPrefix>,
+    pub delivery: Option<DeliveryId>,
     /// Of the event at this place; give the topic too.
     pub position: Option<Position>,
 }
 
 impl Query {
-    fn matches(&self, attempt: &Attempt) -> bool {
+    /// Whether it is one of these.
+    pub fn matches(&self, attempt: &Attempt) -> bool {
         self.subscription.is_none_or(|wanted| wanted == attempt.subscription)
             && self.topic.as_ref().is_none_or(|wanted| *wanted == attempt.topic)
             && self.outcome.is_none_or(|wanted| wanted == attempt.outcome)

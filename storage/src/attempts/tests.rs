@@ -11,7 +11,7 @@ fn success(n: u64) -> Attempt {
         subscription: SubscriptionId::from_bytes([(n % 3) as u8; 16]),
         topic: if n.is_multiple_of(2) { "orders" } else { "payments" }.parse().unwrap(),
         position: Position { partition: 63, offset: (1 << 40) + n },
-        delivery: DeliveryPrefix(n.to_be_bytes()),
+        delivery: DeliveryId::from_bytes(u128::from(n).to_be_bytes()),
         event_hash: event_hash(&n.to_string()),
         number: 1,
         at: Time::from_millis(START + n * 100),
@@ -117,7 +117,7 @@ fn a_full_buffer_drops_the_oldest_and_counts() {
     let log = open(dir.path(), Config { buffer_bytes: room, ..Config::default() });
     (0..10).for_each(|n| log.record(success(n)));
     assert_eq!(log.dropped(), 6);
-    let kept: Vec<_> = all(&log, &Query::default(), 10, 100).iter().map(|attempt| attempt.delivery.0[7]).collect();
+    let kept: Vec<_> = all(&log, &Query::default(), 10, 100).iter().map(|attempt| attempt.delivery.as_bytes()[15]).collect();
     assert_eq!(kept, [9, 8, 7, 6]);
     let long = Attempt { error: "é".repeat(500), response_head: vec![1; 5000], ..failure(1) };
     let log = open(&dir.path().join("b"), Config::default());
