@@ -20,6 +20,7 @@ use super::ask::Ask;
 use super::batch::Picked;
 use super::blocking::Blocking;
 use super::budget::{self, Budget};
+use super::catchup::show_lagging;
 use super::decided::Decided;
 use super::doubts::Doubts;
 use super::health;
@@ -330,6 +331,7 @@ impl Shard {
         self.refill_retries(id);
         if let Some(subscriber) = self.subscribers.get_mut(&id) {
             health::show_waiting(&self.context, subscriber);
+            show_lagging(&self.context, subscriber);
         }
     }
 
