@@ -39,7 +39,7 @@ use crate::explain::Explainer;
 use crate::ingest::http::{Door, accept_loop};
 use crate::ingest::{Dedup, Parts, Pipeline};
 use crate::operations::Reporter;
-use crate::read::{Reader, TailNotify};
+use crate::read::{Reader, Shares, TailNotify};
 use crate::readers::{self, Readers};
 use crate::route::{Builder, Live};
 use crate::telemetry::IngestMetrics;
@@ -177,7 +177,8 @@ impl DataPlane {
             metrics: ingest_metrics.clone(),
         }));
         let doors = CancellationToken::new();
-        let reader = Reader::new(live.clone(), Arc::clone(tail.notify()), doors.clone());
+        let shares = Shares::new(&config.readers);
+        let reader = Reader::new(live.clone(), Arc::clone(tail.notify()), shares.clone(), doors.clone());
         let restored = {
             let state = Arc::clone(&state);
             tokio::task::spawn_blocking(move || state.readers()).await.map_err(panicked)??
@@ -186,6 +187,7 @@ impl DataPlane {
             config: config.readers.clone(),
             live: live.clone(),
             tail: Arc::clone(tail.notify()),
+            shares,
             clock: clock.clone(),
             keep: Arc::new(Kept(write.clone())),
             delivery: Some(delivery.clone()),
