@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use posthorn_dataplane::admin::{Admin, Health, Setup, install};
+use posthorn_dataplane::admin::{Admin, Health, Setup, Tasks, install};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
@@ -21,7 +21,7 @@ async fn the_door_tells_how_the_node_is() {
     let node = Arc::new(Node(Mutex::new(vec!["no snapshot yet".into()])));
     let metrics = install().unwrap();
     metrics::counter!("posthorn_test_total").increment(2);
-    let setup = Setup { health: node.clone(), metrics, config: serde_json::json!({"node_id": "n1"}) };
+    let setup = Setup { health: node.clone(), metrics, tasks: Tasks::of_this_runtime(), config: serde_json::json!({"node_id": "n1"}) };
     let admin = Admin::bind(([127, 0, 0, 1], 0).into(), setup).await.unwrap();
     let address = admin.local_addr().unwrap();
     let shutdown = CancellationToken::new();

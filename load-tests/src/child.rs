@@ -34,6 +34,8 @@ pub struct Doors {
     pub data: SocketAddr,
     /// The control plane, where there is one.
     pub control: Option<SocketAddr>,
+    /// Metrics, where there are any.
+    pub admin: Option<SocketAddr>,
     /// HTTPS with HTTP/1.1, of a receiver.
     pub tls: Option<SocketAddr>,
     /// HTTPS with HTTP/2, of a receiver.
@@ -58,7 +60,7 @@ impl Child {
         let stdout = process.stdout.take().context("stdout is piped")?;
         let mut child = Self {
             process,
-            doors: Doors { data: ([127, 0, 0, 1], 0).into(), control: None, tls: None, tls_h2: None },
+            doors: Doors { data: ([127, 0, 0, 1], 0).into(), control: None, admin: None, tls: None, tls_h2: None },
             ready_after: Duration::ZERO,
         };
         let Ok(Ok(line)) = tokio::time::timeout(READY_WITHIN, ready_line(stdout)).await else {

@@ -59,6 +59,18 @@ impl Client {
         if text.is_empty() { Ok(Value::Null) } else { serde_json::from_str(&text).with_context(|| format!("{method} {path}: {text:.300}")) }
     }
 
+    /// The text at a path.
+    ///
+    /// # Errors
+    /// When there is no answer, or it is no success.
+    pub async fn text(&self, path: &str) -> Result<String> {
+        let request = Request::builder().uri(path).header("host", self.address.to_string()).body(Full::default())?;
+        let answer = self.send(request).await.with_context(|| format!("GET {path}"))?;
+        let text = String::from_utf8_lossy(answer.body()).into_owned();
+        anyhow::ensure!(answer.status().is_success(), "GET {path}: {}: {text:.300}", answer.status());
+        Ok(text)
+    }
+
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Response<Bytes>> {
         let _room = self.room.acquire().await.context("never closed")?;
         let mut connection = self.connection().await?;

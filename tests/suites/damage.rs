@@ -287,7 +287,7 @@ fn letter(number: u32) -> Value {
 }
 
 /// 100,000 letters that do not compress well.
-fn noise(seed: u32) -> String {
+pub(crate) fn noise(seed: u32) -> String {
     let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(1);
     let mut next = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -345,10 +345,10 @@ fn frames(bytes: &[u8]) -> Vec<(usize, u64)> {
 }
 
 /// A file system of its own that can be filled: a tmpfs, which takes the right to mount (root has it, in the build as well).
-struct SmallDisk(TempDir);
+pub(crate) struct SmallDisk(TempDir);
 
 impl SmallDisk {
-    fn mount(mib: u32) -> Result<Self> {
+    pub(crate) fn mount(mib: u32) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let size = format!("size={mib}m");
         let mounted =
@@ -357,12 +357,12 @@ impl SmallDisk {
         Ok(Self(folder))
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 
     /// Takes all that is left but for 64 KiB: too little for a large event, enough for the notes that deliveries leave.
-    fn fill(&self) -> Result<()> {
+    pub(crate) fn fill(&self) -> Result<()> {
         use std::io::Write as _;
         let mut ballast = fs::File::create(self.path().join("ballast"))?;
         for size in [1 << 20, 4096] {
@@ -373,7 +373,7 @@ impl SmallDisk {
         Ok(ballast.set_len(taken - (64 << 10))?)
     }
 
-    fn free(&self) -> Result<()> {
+    pub(crate) fn free(&self) -> Result<()> {
         Ok(fs::remove_file(self.path().join("ballast"))?)
     }
 }

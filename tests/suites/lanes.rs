@@ -141,9 +141,49 @@ async fn who_keeps_up_is_served_beside_lanes_that_catch_up() -> Result<()> {
         receiver.wait_for_unique(&format!("/late-{number}"), 2000, SOON * 2).await?;
         ensure!(receiver.tally(&format!("/late-{number}")).duplicate == 0, "some came twice");
     }
-    let lagging = || async { (metric(&posthorn, "posthorn_lanes_lagging").await.ok()? == 0.0).then_some(()) };
-    eventually("all have caught up", SOON, lagging).await?;
-    Ok(())
+    lagging(&posthorn, 0.0).await
+}
+
+#[tokio::test]
+async fn lanes_that_lag_are_counted_over_a_restart_and_until_they_are_gone() -> Result<()> {
+    let receiver = Receiver::start().await?;
+    let mut posthorn = Posthorn::start(Config::default()).await?;
+    topic(&posthorn, "a", json!({"partitions": 2, "durability": "log"})).await?;
+    let mut paused = Vec::new();
+    for path in ["/catches-up", "/goes"] {
+        paused.push(subscribe(&posthorn, "a", &receiver.url(path), json!({"status": "paused"})).await?);
+    }
+    flood(&posthorn, "a", 0..200, 100, |_| "common").await?;
+    lagging(&posthorn, 4.0).await?;
+    for round in ["after a crash", "after an end that had all stored"] {
+        if round.contains("crash") {
+            posthorn.kill9()
+        } else {
+            posthorn.terminate().await.map(drop)?
+        }
+        posthorn.restart().await?;
+        lagging(&posthorn, 4.0).await.context(round)?;
+    }
+    posthorn.control().post(&format!("/v1/subscriptions/{}/resume", paused[0]), &json!({})).await?.expect(200)?;
+    receiver.wait_for_unique("/catches-up", 200, SOON).await?;
+    lagging(&posthorn, 2.0).await?;
+    posthorn.control().delete(&format!("/v1/subscriptions/{}", paused[1])).await?;
+    lagging(&posthorn, 0.0).await?;
+    // Nor does a topic leave anything behind.
+    subscribe(&posthorn, "a", &receiver.url("/late"), json!({"status": "paused", "start": "earliest"})).await?;
+    lagging(&posthorn, 2.0).await?;
+    posthorn.control().delete("/v1/topics/a?force=true").await?;
+    lagging(&posthorn, 0.0).await
+}
+
+/// Waits until so many lanes are shown as behind.
+async fn lagging(posthorn: &Posthorn, count: f64) -> Result<()> {
+    let shown = parking_lot::Mutex::new(0.0);
+    let probe = || async {
+        *shown.lock() = metric(posthorn, "posthorn_lanes_lagging").await.ok()?;
+        (*shown.lock() == count).then_some(())
+    };
+    eventually("lanes lag", SOON, probe).await.with_context(|| format!("{} instead of {count}", shown.lock()))
 }
 
 /// Publishes numbered events with a subject and some bytes of data, many at once.

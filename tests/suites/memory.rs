@@ -32,6 +32,24 @@ async fn a_dead_endpoint_costs_a_cursor_and_not_a_queue() -> Result<()> {
 }
 
 #[tokio::test]
+async fn tasks_are_counted_on_every_thread_and_go_with_what_they_were_for() -> Result<()> {
+    const STREAMS: usize = 40;
+    let posthorn = Posthorn::start(Config::default().set("node.shards", json!(2))).await?;
+    topic(&posthorn, "quiet", json!({})).await?;
+    let before = metric(&posthorn, "posthorn_tasks").await?;
+    ensure!(before >= 3.0, "{before} tasks");
+    let mut streams = Vec::new();
+    for _ in 0..STREAMS {
+        streams.push(posthorn.data().events("/v1/topics/quiet/events", &[]).await?);
+    }
+    let with = metric(&posthorn, "posthorn_tasks").await?;
+    ensure!(with >= before + STREAMS as f64 - 2.0, "{with} tasks for {STREAMS} streams more than {before}");
+    drop(streams);
+    let gone = || async { (metric(&posthorn, "posthorn_tasks").await.ok()? <= before + 2.0).then_some(()) };
+    eventually("their tasks are gone", SOON, gone).await
+}
+
+#[tokio::test]
 async fn many_slow_endpoints_share_the_memory_for_lanes() -> Result<()> {
     let receiver = Receiver::start().await?;
     receiver.on("/slow", Behaviour::Hang);

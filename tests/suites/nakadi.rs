@@ -124,6 +124,32 @@ async fn an_event_type_is_streamed_from_the_clients_cursors() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_batch_that_a_limit_keeps_from_filling_goes_out_at_once() -> Result<()> {
+    let world = World::start().await?;
+    world.topic("orders", json!({"partitions": 1})).await?;
+    let id = subscribe(&world, json!({"read_from": "begin"})).await?;
+    let mut sent = Vec::new();
+    for n in 0..10 {
+        sent.push(world.publish("orders", json!(n)).await?);
+    }
+    // Batches are waited for as long as may be, which is longer than this test waits for one.
+    let begin = r#"[{"partition":"0","offset":"begin"}]"#;
+    let limited = "/event-types/orders/events?batch_limit=3&stream_limit=10&batch_flush_timeout=3600&stream_timeout=4200";
+    let mut stream = Batches::open(&world, limited, &[("x-nakadi-cursors", begin)]).await?;
+    for want in sent.chunks(3) {
+        ensure!(ids(&stream.events().await?) == want);
+    }
+    ensure!(stream.next().await?.is_some_and(|last| last["info"].is_object()) && stream.next().await?.is_none());
+    // Nor is there anything to wait for as long as the client commits nothing.
+    let path = format!("/subscriptions/{id}/events?batch_limit=4&max_uncommitted_events=6&batch_flush_timeout=3600");
+    let mut stream = Batches::open(&world, &path, &[]).await?;
+    for want in [&sent[..4], &sent[4..6]] {
+        ensure!(ids(&stream.events().await?) == want);
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn parameters_that_make_no_sense_are_refused() -> Result<()> {
     let world = World::start().await?;
     world.topic("orders", json!({})).await?;

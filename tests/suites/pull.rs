@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use posthorn_tests::{Behaviour, SOON, World, eventually};
 use serde_json::json;
 
@@ -86,6 +86,15 @@ async fn what_was_pushed_in_vain_is_pulled_first_and_not_pushed_again() -> Resul
     ensure!(got[4..].iter().cloned().collect::<BTreeSet<_>>() == fresh, "{got:?}");
     // The first two only.
     commit(&world, &id, "", &text(&answer["events"][1]["cursor"])?).await?;
+    // They were delivered, as the deliveries that they were when they were pushed.
+    for event in &got[..2] {
+        let pushed = world.receiver.received("/hook").into_iter().find(|one| one.header("ce-id") == event).context("it was pushed")?;
+        let shown = world.listed(&format!("/v1/deliveries?event_id={event}"), 1, |delivery| delivery["status"] == "delivered").await?;
+        let delivery = world.read(&format!("/v1/deliveries/{}", pushed.header("posthorn-delivery"))).await?;
+        ensure!(delivery == shown[0] && delivery["event_id"] == **event, "{delivery} {shown:?}");
+        ensure!(delivery["attempts"].as_array().is_some_and(|attempts| attempts.len() == 2), "{delivery}");
+    }
+    world.listed(&format!("/v1/deliveries?subscription={id}&status=waiting"), 2, |_| true).await?;
     let rest = page(&world, &id, "limit=100&wait=5s").await?;
     ensure!(ids(&rest) == got[2..], "{rest}");
     commit(&world, &id, "", &text(&rest["cursor"])?).await?;

@@ -80,6 +80,15 @@ async fn what_waits_of_a_replay_ends_with_it_and_its_dead_letters_name_it() -> R
     for letter in dead_letters(&posthorn, &dies, 5).await? {
         ensure!(letter["replay"] == begun["replay"], "{letter}");
     }
+    // A replay's deliveries are its own, and found by the ids under which they went out.
+    for letter in dead_letters(&posthorn, &dies, 5).await? {
+        let id = letter["delivery"].as_str().context("a delivery")?;
+        let shown = posthorn.control().get(&format!("/v1/deliveries/{id}")).await?.expect(200)?;
+        ensure!(shown["id"] == id && shown["status"] == "dead_lettered" && shown["event_id"] == letter["event"]["id"], "{shown}");
+        ensure!(receiver.received("/dies").iter().any(|request| request.header("posthorn-delivery") == id), "{id}");
+        let listed = posthorn.control().get(&format!("/v1/deliveries?subscription={dies}&status=dead_lettered")).await?.expect(200)?;
+        ensure!(listed["items"].as_array().is_some_and(|items| items.contains(&shown)), "{listed}");
+    }
     let failed = shows(&posthorn, &dies, begun["replay"].as_str().context("its id")?, |replay| replay["state"] == "done").await?;
     ensure!((&failed["failed"], &failed["delivered"]) == (&json!(5), &json!(0)), "{failed}");
 

@@ -33,6 +33,10 @@ async fn what_retention_takes_from_a_lane_becomes_dead_letters_first() -> Result
     ensure!(seen.len() == EVENTS, "{} of {EVENTS}", seen.len());
     ensure!(metric(&posthorn, "posthorn_lane_retention_passed_total").await? == passed as f64, "counted otherwise");
     told(&posthorn, &id, "dead_lettered").await?;
+    // Its delivery is known by the id that the dead letter gives.
+    let lost = letters[0]["delivery"].as_str().context("a delivery")?;
+    let lost = posthorn.control().get(&format!("/v1/deliveries/{lost}")).await?.expect(200)?;
+    ensure!(lost["id"] == letters[0]["delivery"] && lost["status"] == "dead_lettered" && lost["event_id"].is_null(), "{lost}");
     // The event is kept with its dead letter, so it can still be delivered.
     let letter = letters[0]["id"].as_str().context("an id")?;
     posthorn.control().post(&format!("/v1/dead-letters/{letter}/retry"), &json!({})).await?.expect(202)?;
@@ -100,6 +104,13 @@ async fn what_waits_for_another_attempt_becomes_a_dead_letter_with_its_event() -
     keep(&posthorn, "1MiB").await?;
     let passed = passed(&posthorn, KEPT).await?;
     let letters = letters(&posthorn, &id, passed).await?;
+    // What is known of its attempts stays, under the id that they went out with.
+    let (first, event) = (letters[0]["delivery"].as_str().context("a delivery")?, letters[0]["event"]["id"].as_str().context("an id")?);
+    ensure!(receiver.received("/waits").iter().any(|got| got.header("posthorn-delivery") == first && got.header("ce-id") == event));
+    let shown = posthorn.control().get(&format!("/v1/deliveries/{first}")).await?.expect(200)?;
+    ensure!(shown["id"] == first && shown["status"] == "dead_lettered" && shown["event_id"].is_null(), "{shown}");
+    let listed = posthorn.control().get(&format!("/v1/deliveries?event_id={event}")).await?.expect(200)?;
+    ensure!(listed["items"] == json!([shown]), "{listed}");
     let mut gone = BTreeSet::new();
     for letter in &letters {
         ensure!(letter["reason"] == "retention_passed" && letter["attempts"] == 1, "{letter}");

@@ -20,6 +20,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::tasks::Tasks;
+
 const MAX_CONNECTIONS: usize = 64;
 const HEAD_BYTES: usize = 16 << 10;
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
@@ -39,6 +41,8 @@ pub struct Setup {
     pub health: Arc<dyn Health>,
     /// `/metrics`.
     pub metrics: PrometheusHandle,
+    /// Counted for `/metrics`.
+    pub tasks: Tasks,
     /// `/config`: the effective configuration, redacted.
     pub config: Value,
 }
@@ -110,7 +114,10 @@ fn answer(setup: &Setup, method: &Method, path: &str) -> Response<Full<Bytes>> {
             let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
             response(status, "application/json", Value::from(reasons).to_string())
         }
-        "/metrics" => response(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", setup.metrics.render()),
+        "/metrics" => {
+            setup.tasks.show();
+            response(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", setup.metrics.render())
+        }
         "/config" => response(StatusCode::OK, "application/json", setup.config.to_string()),
         _ => response(StatusCode::OK, "text/plain; charset=utf-8", "live\n".to_owned()),
     }

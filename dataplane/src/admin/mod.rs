@@ -2,6 +2,8 @@
 
 mod door;
 mod metrics;
+mod tasks;
 
 pub use door::{Admin, Health, Setup};
 pub use metrics::{InstallError, install, upkeep};
+pub use tasks::Tasks;

@@ -1,14 +1,15 @@
 //! What was tried: attempt records, gathered by delivery.
 //!
-//! A delivery is listed at its newest attempt. One that has not ended its first attempt has no record yet and is not listed.
+//! A delivery is listed at its newest attempt that is asked for. One that has not ended its first attempt has no record yet and is not listed.
 
 use std::sync::Arc;
 
-use posthorn_domain::ids::{DeliveryId, MessageId};
+use posthorn_domain::ids::DeliveryId;
 use posthorn_domain::names::TopicName;
 use posthorn_domain::node::{Attempt as Shown, Delivery, DeliveryFilter};
 use posthorn_domain::problem::{Code, Problem};
-use posthorn_storage::attempts::{Attempt, DeliveryPrefix, Found, Mark, Outcome, Query, event_hash};
+use posthorn_domain::record::Stored;
+use posthorn_storage::attempts::{Attempt, Found, Mark, Outcome, Query, event_hash};
 use serde_json::{Value, json};
 
 use super::{Answers, bad_parameter, failed};
@@ -34,10 +35,11 @@ impl Answers {
             let found = self.find(query.clone(), before, limit - items.len(), SCAN).await?;
             scanned += found.attempts.len().max(1);
             for attempt in found.attempts {
-                if items.iter().any(|item| same(item, &attempt)) {
+                let id = attempt.delivery.to_string();
+                if items.iter().any(|item| item.id == id) {
                     continue;
                 }
-                if let Some(delivery) = self.gather(attempt).await?.filter(|delivery| wanted(&filter, delivery)) {
+                if let Some(delivery) = self.listed(attempt, &query).await?.filter(|delivery| wanted(&filter, delivery)) {
                     items.push(delivery);
                 }
             }
@@ -50,12 +52,30 @@ impl Answers {
     }
 
     pub(super) async fn one_delivery(&self, id: &str) -> Result<Value, Problem> {
-        let unknown = || Problem::new(Code::NotFound, format!("there is no record of a delivery {id}"));
         let parsed: DeliveryId = id.parse().map_err(|error| bad_parameter("id", error))?;
-        let query = Query { delivery: Some(DeliveryPrefix::from(parsed)), ..Query::default() };
-        let newest = self.find(query, None, 1, usize::MAX).await?.attempts.into_iter().next().ok_or_else(unknown)?;
-        let delivery = self.gather(newest).await?.filter(|delivery| delivery.id == id).ok_or_else(unknown)?;
-        super::json(&delivery)
+        let attempts = self.attempts_of(parsed).await?;
+        let delivery = self.gather(&attempts).await;
+        super::json(&delivery.ok_or_else(|| Problem::new(Code::NotFound, format!("there is no record of a delivery {id}")))?)
+    }
+
+    /// The delivery of which `attempt` is the newest that the query wants; `None` when there is a newer one, at which it is listed.
+    async fn listed(&self, attempt: Attempt, query: &Query) -> Result<Option<Delivery>, Problem> {
+        let alone = attempt.number == 1 && matches!(attempt.outcome, Outcome::Delivered | Outcome::Dropped);
+        if alone {
+            return Ok(self.gather(&[attempt]).await);
+        }
+        let attempts = self.attempts_of(attempt.delivery).await?;
+        let newest = attempts.iter().find(|other| query.matches(other));
+        if newest.is_some_and(|newest| (newest.at, newest.number) != (attempt.at, attempt.number)) {
+            return Ok(None);
+        }
+        Ok(self.gather(&attempts).await)
+    }
+
+    /// The newest first.
+    async fn attempts_of(&self, delivery: DeliveryId) -> Result<Vec<Attempt>, Problem> {
+        let query = Query { delivery: Some(delivery), ..Query::default() };
+        Ok(self.find(query, None, MAX_ATTEMPTS, usize::MAX).await?.attempts)
     }
 
     async fn find(&self, query: Query, before: Option<Mark>, limit: usize, scan: usize) -> Result<Found, Problem> {
@@ -64,52 +84,32 @@ impl Answers {
         found.map_err(|error| failed(&error))?.map_err(|error| failed(&error))
     }
 
-    /// The delivery of which `attempt` is the newest; `None` when there is a newer one, at which it is listed.
-    async fn gather(&self, attempt: Attempt) -> Result<Option<Delivery>, Problem> {
-        let alone = attempt.number == 1 && matches!(attempt.outcome, Outcome::Delivered | Outcome::Dropped);
-        let attempts = if alone {
-            vec![attempt]
-        } else {
-            let query = Query { subscription: Some(attempt.subscription), delivery: Some(attempt.delivery), ..Query::default() };
-            let found = self.find(query, None, MAX_ATTEMPTS, usize::MAX).await?.attempts;
-            if found.first().is_some_and(|newest| (newest.at, newest.number) != (attempt.at, attempt.number)) {
-                return Ok(None);
-            }
-            found
-        };
-        let Some(newest) = attempts.first() else { return Ok(None) };
-        let (event_id, message) = self.event_of(newest).await;
-        let full = message.map(|message| DeliveryId::of(newest.subscription, message));
-        let id = full.filter(|id| DeliveryPrefix::from(*id) == newest.delivery).unwrap_or_else(|| padded(newest.delivery));
-        Ok(Some(Delivery {
-            id: id.to_string(),
-            message: message.map(|message| message.to_string()).unwrap_or_default(),
+    /// The delivery that has these attempts, the newest first; `None` when there are none.
+    async fn gather(&self, attempts: &[Attempt]) -> Option<Delivery> {
+        let newest = attempts.first()?;
+        let event = self.event_of(newest).await;
+        Some(Delivery {
+            id: newest.delivery.to_string(),
+            message: newest.message.to_string(),
             subscription: newest.subscription.to_string(),
             topic: newest.topic.to_string(),
             partition: newest.position.partition,
             offset: newest.position.offset,
-            event_id,
+            event_id: event.map(|stored| stored.record.event.id().to_owned()),
             status: status(newest.outcome).to_owned(),
             next_attempt_at: newest.next_attempt_at.filter(|_| newest.outcome == Outcome::Retry),
             attempts: attempts.iter().rev().map(shown).collect(),
-        }))
+        })
     }
 
-    /// The event's `id` and message id, while the log still has it.
-    async fn event_of(&self, attempt: &Attempt) -> (Option<String>, Option<MessageId>) {
-        let route = self.live.load().topics.get(&attempt.topic).cloned();
-        let Some(route) = route else { return (None, None) };
-        let place = attempt.position;
-        let page = route.log.read(place.partition, place.offset, 1, 1).await;
-        let stored = page.ok().and_then(|page| page.records.into_iter().find(|stored| stored.offset == place.offset));
-        let same = stored.filter(|stored| event_hash(stored.record.event.id()) == attempt.event_hash);
-        match same {
-            Some(stored) => {
-                let id = stored.record.event.id().to_owned();
-                (Some(id), Some(stored.message_id(&attempt.topic)))
-            }
-            None => (None, None),
-        }
+    /// The event, while the log still has it.
+    async fn event_of(&self, newest: &Attempt) -> Option<Arc<Stored>> {
+        let route = self.live.load().topics.get(&newest.topic).cloned()?;
+        let place = newest.position;
+        let page = route.log.read(place.partition, place.offset, 1, 1).await.ok()?;
+        let stored = page.records.into_iter().find(|stored| stored.offset == place.offset)?;
+        // After a loss of power, or in a later topic of the name, another event may stand there.
+        (stored.message_id(&newest.topic) == newest.message).then_some(stored)
     }
 }
 
@@ -142,18 +142,6 @@ fn wanted(filter: &DeliveryFilter, delivery: &Delivery) -> bool {
         _ => true,
     };
     event && filter.status.as_ref().is_none_or(|status| *status == delivery.status)
-}
-
-fn same(item: &Delivery, attempt: &Attempt) -> bool {
-    let prefix = item.id.parse::<DeliveryId>().map(DeliveryPrefix::from);
-    prefix == Ok(attempt.delivery) && item.subscription == attempt.subscription.to_string()
-}
-
-/// What can be said of an id whose event is gone: the part that was recorded.
-fn padded(prefix: DeliveryPrefix) -> DeliveryId {
-    let mut bytes = [0; 16];
-    bytes[..8].copy_from_slice(&prefix.0);
-    DeliveryId::from_bytes(bytes)
 }
 
 const fn status(outcome: Outcome) -> &'static str {

@@ -28,7 +28,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{self, Admin};
+use crate::admin::{self, Admin, Tasks};
 use crate::answers::Answers;
 use crate::broker;
 use crate::config::Config;
@@ -39,7 +39,7 @@ use crate::explain::Explainer;
 use crate::ingest::http::{Door, accept_loop};
 use crate::ingest::{Dedup, Parts, Pipeline};
 use crate::operations::Reporter;
-use crate::read::{Reader, TailNotify};
+use crate::read::{Reader, Shares, TailNotify};
 use crate::readers::{self, Readers};
 use crate::route::{Builder, Live};
 use crate::telemetry::IngestMetrics;
@@ -177,7 +177,8 @@ impl DataPlane {
             metrics: ingest_metrics.clone(),
         }));
         let doors = CancellationToken::new();
-        let reader = Reader::new(live.clone(), Arc::clone(tail.notify()), doors.clone());
+        let shares = Shares::new(&config.readers);
+        let reader = Reader::new(live.clone(), Arc::clone(tail.notify()), shares.clone(), doors.clone());
         let restored = {
             let state = Arc::clone(&state);
             tokio::task::spawn_blocking(move || state.readers()).await.map_err(panicked)??
@@ -186,6 +187,7 @@ impl DataPlane {
             config: config.readers.clone(),
             live: live.clone(),
             tail: Arc::clone(tail.notify()),
+            shares,
             clock: clock.clone(),
             keep: Arc::new(Kept(write.clone())),
             delivery: Some(delivery.clone()),
@@ -200,7 +202,8 @@ impl DataPlane {
             clock: clock.clone(),
         };
         let door = Door::new(Arc::clone(&pipeline), reader, readers, explainer.clone(), config.http.clone());
-        let (shards, sinks) = Shards::start(services, &door, &doors).map_err(io("a shard's thread cannot start"))?;
+        let tasks = Tasks::of_this_runtime();
+        let (shards, sinks) = Shards::start(services, &door, &doors, &tasks).map_err(io("a shard's thread cannot start"))?;
 
         // The control plane.
         let answers = Answers {
@@ -249,7 +252,7 @@ impl DataPlane {
         // Doors.
         let draining = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let health = NodeHealth { log: Arc::clone(&log), state, ready: status.ready.clone(), draining: Arc::clone(&draining) };
-        let shown = admin::Setup { health: Arc::new(health), metrics: metrics.clone(), config: config.shown.clone() };
+        let shown = admin::Setup { health: Arc::new(health), metrics: metrics.clone(), tasks, config: config.shown.clone() };
         let listen = |error| StartError::Listen { door: "admin.listen", address: config.admin_listen, error };
         let admin = Admin::bind(config.admin_listen, shown).await.map_err(listen)?;
         let addresses = Addresses { data: http.1, broker: broker.1, admin: admin.local_addr().map_err(listen)? };

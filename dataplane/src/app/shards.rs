@@ -8,6 +8,7 @@ use tokio::runtime::LocalOptions;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::admin::Tasks;
 use crate::delivery::Service;
 use crate::ingest::http::{Accepted, Door, ShardSink, shard, shard_http};
 
@@ -20,13 +21,18 @@ pub(super) struct Shards(Vec<JoinHandle<()>>);
 
 impl Shards {
     /// Starts a thread for each service; the sinks are for the acceptor, in the same order.
-    pub(super) fn start(services: Vec<Service>, door: &Arc<Door>, doors: &CancellationToken) -> std::io::Result<(Self, Vec<ShardSink>)> {
+    pub(super) fn start(
+        services: Vec<Service>,
+        door: &Arc<Door>,
+        doors: &CancellationToken,
+        tasks: &Tasks,
+    ) -> std::io::Result<(Self, Vec<ShardSink>)> {
         let (mut threads, mut sinks) = (Vec::new(), Vec::new());
         for (number, service) in services.into_iter().enumerate() {
             let (sink, accepted) = shard();
-            let (door, doors) = (Arc::clone(door), doors.clone());
+            let (door, doors, tasks) = (Arc::clone(door), doors.clone(), tasks.clone());
             let name = format!("posthorn-shard-{number}");
-            threads.push(std::thread::Builder::new().name(name).spawn(move || run(service, accepted, door, doors))?);
+            threads.push(std::thread::Builder::new().name(name).spawn(move || run(service, accepted, door, doors, &tasks))?);
             sinks.push(sink);
         }
         Ok((Self(threads), sinks))
@@ -45,7 +51,7 @@ impl Shards {
     }
 }
 
-fn run(service: Service, accepted: mpsc::Receiver<Accepted>, door: Arc<Door>, doors: CancellationToken) {
+fn run(service: Service, accepted: mpsc::Receiver<Accepted>, door: Arc<Door>, doors: CancellationToken, tasks: &Tasks) {
     let runtime =
         tokio::runtime::Builder::new_current_thread().max_blocking_threads(READERS).enable_all().build_local(LocalOptions::default());
     let runtime = match runtime {
@@ -56,6 +62,7 @@ fn run(service: Service, accepted: mpsc::Receiver<Accepted>, door: Arc<Door>, do
         }
     };
     runtime.block_on(async {
+        tasks.count_this_runtime();
         tokio::task::spawn_local(posthorn_storage::log::relay());
         tokio::join!(service.run(), shard_http(accepted, door, doors));
     });

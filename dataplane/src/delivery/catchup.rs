@@ -14,7 +14,8 @@ use smallvec::SmallVec;
 use super::budget::Room;
 use super::lane::{LaneKey, Mode, weight};
 use super::pages::{Join, Kept, PAGE_BYTES, PAGE_RECORDS, Waiter};
-use super::shard::Shard;
+use super::shard::{Context, Shard};
+use super::subscriber::Subscriber;
 use super::work::Done;
 
 /// Requests that one that is behind begins in a turn.
@@ -227,12 +228,8 @@ impl Shard {
         let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
         let pushes = subscriber.route.pushes();
         let Some(lane) = subscriber.lanes.get_mut(&key) else { return };
-        lane.mode = if lane.until.is_none() && next >= part.fed && pushes {
-            self.context.metrics.lagging.decrement(1.0);
-            Mode::Tailing { from: next }
-        } else {
-            Mode::Lagging { next, reading: false }
-        };
+        let caught_up = lane.until.is_none() && next >= part.fed && pushes;
+        lane.mode = if caught_up { Mode::Tailing { from: next } } else { Mode::Lagging { next, reading: false } };
         self.dirty_lanes.insert((id, key));
         self.end_replay(id, key);
         self.checkpoint_soon();
@@ -246,13 +243,12 @@ impl Shard {
             let greedy: SmallVec<[LaneKey; 2]> =
                 subscriber.lanes.iter().filter(|(_, lane)| lane.held > share).map(|(key, _)| *key).collect();
             for greedy in greedy.into_iter().filter(|other| (*owner, *other) != (id, key)) {
-                let was_lagging = subscriber.lanes.get(&greedy).is_some_and(|lane| lane.is_lagging());
                 // Somewhat less than the share, so that the next event does not begin this again.
                 if subscriber.cut(greedy, share - share / 4, &mut self.budget) {
                     any = true;
                     self.context.metrics.cuts.increment(1);
-                    self.context.metrics.lagging.increment(if was_lagging { 0.0 } else { 1.0 });
                     self.dirty_lanes.insert((*owner, greedy));
+                    show_lagging(&self.context, subscriber);
                 }
             }
         }
@@ -279,5 +275,14 @@ impl Shard {
                 self.look_at(id);
             }
         }
+    }
+}
+
+/// Shows how many of the subscriber's lanes are behind in the metrics, once it is another number. Replays are behind by what they are.
+pub(super) fn show_lagging(context: &Context, subscriber: &mut Subscriber) {
+    let now = subscriber.lanes.iter().filter(|(key, lane)| key.replay.is_none() && lane.is_lagging()).count();
+    let before = std::mem::replace(&mut subscriber.shown_lagging, now);
+    if before != now {
+        context.metrics.lagging.increment(now as f64 - before as f64);
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use posthorn_domain::time::Time;
 use posthorn_storage::state::{Base, Batch, LaneState, StateError};
 
+use super::catchup::show_lagging;
 use super::lane::LaneKey;
 use super::shard::Shard;
 use super::work::Done;
@@ -165,8 +166,11 @@ impl Shard {
         if let Some(row) = self.lane_row(id, key) {
             self.outbox.delete_lane(row);
         }
-        if let Some(mut lane) = self.subscribers.get_mut(&id).and_then(|subscriber| subscriber.lanes.remove(&key)) {
+        if let Some(subscriber) = self.subscribers.get_mut(&id)
+            && let Some(mut lane) = subscriber.lanes.remove(&key)
+        {
             lane.clear(&mut self.budget);
+            show_lagging(&self.context, subscriber);
         }
         self.dirty_lanes.remove(&(id, key));
         self.checkpoint_soon();

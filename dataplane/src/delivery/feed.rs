@@ -86,10 +86,7 @@ impl Shard {
                 self.cut_others(id, key);
                 return self.offer(route, number, stored, true);
             }
-            Room::No | Room::Theirs => {
-                lane.mode = Mode::Lagging { next: stored.offset, reading: false };
-                self.context.metrics.lagging.increment(1.0);
-            }
+            Room::No | Room::Theirs => lane.mode = Mode::Lagging { next: stored.offset, reading: false },
         }
         self.dirty_lanes.insert((id, key));
         self.look_at(id);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use posthorn_domain::ids::{DeliveryId, MessageId};
+use posthorn_domain::ids::{DeliveryId, MessageId, SubscriptionId};
 use posthorn_domain::names::TopicName;
 use posthorn_domain::position::Position;
 use posthorn_domain::record::Stored;
@@ -54,6 +54,14 @@ impl Item {
             replay: retry.replay.is_some(),
             stored: None,
             origin: Origin::Retry(Box::new(retry)),
+        }
+    }
+
+    /// Whether the delivery's id is the one that subscription and event give it.
+    pub(super) fn is_derived(&self, subscription: SubscriptionId) -> bool {
+        match &self.origin {
+            Origin::Lane(key, _) => key.replay.is_none(),
+            Origin::Retry(_) => self.delivery == DeliveryId::of(subscription, self.message),
         }
     }
 

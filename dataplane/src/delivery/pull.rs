@@ -2,11 +2,11 @@
 //!
 //! What waits for another attempt stays in the retry store, and is given to readers first; it is settled when they say so.
 
-use posthorn_domain::ids::SubscriptionId;
+use posthorn_domain::ids::{DeliveryId, SubscriptionId};
 use posthorn_domain::names::TopicName;
 use posthorn_domain::position::Position;
 use posthorn_domain::time::Time;
-use posthorn_storage::attempts::{Attempt, DeliveryPrefix, Outcome, event_hash};
+use posthorn_storage::attempts::{Attempt, Outcome, event_hash};
 use posthorn_storage::state::{Retry, RetryId, RetrySource};
 use tokio::sync::oneshot;
 
@@ -158,7 +158,9 @@ impl Shard {
             subscription: retry.subscription,
             topic: place.topic,
             position: Position { partition: place.partition, offset: place.offset },
-            delivery: DeliveryPrefix::from(retry.delivery),
+            message: retry.message,
+            delivery: retry.delivery,
+            derived: retry.delivery == DeliveryId::of(retry.subscription, retry.message),
             event_hash: event_hash(""),
             number: retry.attempts + 1,
             at: self.context.clock.now(),

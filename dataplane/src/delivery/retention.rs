@@ -11,6 +11,7 @@ use posthorn_domain::qos::{DeadLetter as DeadLetterRule, Durability};
 use posthorn_domain::reason::Reason;
 use posthorn_domain::record::{Record, Stored};
 use posthorn_domain::time::Time;
+use posthorn_storage::attempts::{Attempt, Outcome, event_hash};
 use posthorn_storage::log::{LogError, Page};
 use posthorn_storage::state::{DeadLetter, RetrySource};
 use tokio::sync::oneshot;
@@ -178,11 +179,29 @@ impl Shard {
         let ended = if kept { &self.context.metrics.dead_lettered } else { &self.context.metrics.dropped };
         ended.increment(1);
         self.count_lost(id, key.replay);
+        let message = stored.message_id(&name);
+        let delivery = key.replay.map_or_else(|| DeliveryId::of(id, message), |replay| DeliveryId::of_replay(replay, message));
+        let position = Position { partition, offset: stored.offset };
+        self.context.attempts.record(Attempt {
+            subscription: id,
+            topic: name.clone(),
+            position,
+            message,
+            delivery,
+            derived: key.replay.is_none(),
+            event_hash: event_hash(stored.record.event.id()),
+            number: 1,
+            at: self.context.clock.now(),
+            duration_ms: 0,
+            status: None,
+            outcome: if kept { Outcome::DeadLettered } else { Outcome::Dropped },
+            error: Reason::RetentionPassed.as_str().into(),
+            response_head: Vec::new(),
+            next_attempt_at: None,
+        });
         if !kept {
             return 0;
         }
-        let message = stored.message_id(&name);
-        let delivery = key.replay.map_or_else(|| DeliveryId::of(id, message), |replay| DeliveryId::of_replay(replay, message));
         let record = stored.record.to_bytes();
         let bytes = record.len();
         self.outbox.put_dead_letter(DeadLetter {
@@ -191,7 +210,7 @@ impl Shard {
             detail: "retention deleted the event before it could be delivered".into(),
             at: self.context.clock.now(),
             topic: name,
-            position: Some(Position { partition, offset: stored.offset }),
+            position: Some(position),
             record,
             subscription: Some(id),
             delivery: Some(delivery),

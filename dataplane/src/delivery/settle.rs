@@ -8,7 +8,7 @@ use posthorn_domain::ids::{DeadLetterId, SubscriptionId};
 use posthorn_domain::qos::DeadLetter as DeadLetterRule;
 use posthorn_domain::reason::Reason;
 use posthorn_domain::time::Time;
-use posthorn_storage::attempts::{Attempt, DeliveryPrefix, ERROR_MAX, HEAD_MAX, Outcome, event_hash};
+use posthorn_storage::attempts::{Attempt, ERROR_MAX, HEAD_MAX, Outcome, event_hash};
 use posthorn_storage::state::{DeadLetter, Retry, RetrySource, StateError};
 
 use super::attempt::{Progress, Step, dice};
@@ -302,7 +302,9 @@ impl Shard {
             subscription: id,
             topic: item.topic.clone(),
             position: item.place(),
-            delivery: DeliveryPrefix::from(item.delivery),
+            message: item.message,
+            delivery: item.delivery,
+            derived: item.is_derived(id),
             event_hash: event_hash(event_id),
             number: item.made,
             at: report.at,

@@ -20,6 +20,7 @@ use super::ask::Ask;
 use super::batch::Picked;
 use super::blocking::Blocking;
 use super::budget::{self, Budget};
+use super::catchup::show_lagging;
 use super::decided::Decided;
 use super::door::{Doors, Place};
 use super::doubts::Doubts;
@@ -352,6 +353,7 @@ impl Shard {
         self.refill_retries(id);
         if let Some(subscriber) = self.subscribers.get_mut(&id) {
             health::show_waiting(&self.context, subscriber);
+            show_lagging(&self.context, subscriber);
         }
     }
 

@@ -81,6 +81,8 @@ pub(super) struct Subscriber {
     pub(super) shown: Option<&'static str>,
     /// How many retries they show.
     pub(super) shown_waiting: usize,
+    /// How many lanes they show as behind.
+    pub(super) shown_lagging: usize,
     pub(super) last_error: Option<String>,
     /// The earliest wake-up that was asked for.
     pub(super) wake: Option<Time>,
@@ -132,6 +134,7 @@ impl Subscriber {
             kept: (None, false),
             shown: None,
             shown_waiting: 0,
+            shown_lagging: 0,
             last_error: None,
             wake: None,
         }

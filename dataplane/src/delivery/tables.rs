@@ -8,6 +8,7 @@ use posthorn_domain::resource::Start;
 use posthorn_domain::time::Time;
 use posthorn_storage::state::{Base, Health, LaneState, Loaded, Replay, Start as StartRow};
 
+use super::catchup::show_lagging;
 use super::health;
 use super::lane::{Lane, LaneKey, Mode};
 use super::maps::{HashMap, HashSet};
@@ -284,9 +285,6 @@ impl Shard {
         let key = LaneKey { part: number, replay: None };
         let (Some(part), Some(subscriber)) = (self.parts.get(&number), self.subscribers.get_mut(&id)) else { return };
         let mode = if offset >= part.fed { Mode::Tailing { from: offset } } else { Mode::Lagging { next: offset, reading: false } };
-        if matches!(mode, Mode::Lagging { .. }) {
-            self.context.metrics.lagging.increment(1.0);
-        }
         let lane = Lane::new(mode);
         if lane.is_idle(part.fed) {
             subscriber.lanes.remove(&key);
@@ -317,7 +315,6 @@ impl Shard {
             let lane = subscriber.lanes.entry(key).or_insert_with(|| Lane::new(Mode::Tailing { from: part.fed }));
             if matches!(lane.mode, Mode::Tailing { .. }) {
                 lane.mode = Mode::Lagging { next: lane.seen(part.fed), reading: false };
-                self.context.metrics.lagging.increment(1.0);
                 self.dirty_lanes.insert((id, key));
             }
             // It may rest for long: what it had in memory is in the log.
@@ -325,12 +322,14 @@ impl Shard {
                 self.dirty_lanes.insert((id, key));
             }
         }
+        show_lagging(&self.context, subscriber);
         self.checkpoint_soon();
     }
 
     fn remove_subscriber(&mut self, id: SubscriptionId) {
         let Some(mut subscriber) = self.subscribers.remove(&id) else { return };
         self.context.metrics.waiting.decrement(subscriber.shown_waiting as f64);
+        self.context.metrics.lagging.decrement(subscriber.shown_lagging as f64);
         subscriber.lanes.values_mut().for_each(|lane| lane.clear(&mut self.budget));
         self.dirty_lanes.retain(|(owner, _)| *owner != id);
         self.dirty_replays.retain(|(owner, _)| *owner != id);

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use posthorn_domain::ids::{DeliveryId, SubscriptionId};
+use posthorn_domain::ids::SubscriptionId;
 use posthorn_domain::position::Position;
 use posthorn_domain::problem::{Code, Problem};
-use posthorn_domain::record::{Record, Stored};
+use posthorn_domain::record::Stored;
 use posthorn_storage::attempts::{Outcome, Query};
 use posthorn_storage::log::LogError;
 use serde_json::{Value, json};
@@ -35,7 +35,7 @@ impl Explainer {
     pub async fn stored(&self, topic: &str, partition: u32, offset: u64, all: bool) -> Result<Value, Problem> {
         let (table, route) = self.route(topic)?;
         let Stored { record, .. } = read(&route, partition, offset).await?;
-        let deliveries = self.deliveries(&route, &record, Position { partition, offset }).await?;
+        let deliveries = self.deliveries(&route, Position { partition, offset }).await?;
         let kept = Some((record.accepted_at, record.expires_at));
         let id = record.event.id().to_owned();
         let case = Case { event: record.event, direction: record.direction, kept, deliveries, all };
@@ -47,10 +47,9 @@ impl Explainer {
         Ok(answer)
     }
 
-    async fn deliveries(&self, route: &TopicRoute, record: &Record, position: Position) -> Result<Deliveries, Problem> {
+    async fn deliveries(&self, route: &TopicRoute, position: Position) -> Result<Deliveries, Problem> {
         let Some(attempts) = self.attempts.clone() else { return Ok(Deliveries::default()) };
         let topic = route.topic.name.clone();
-        let message = record.message_id(&topic);
         let query = Query { topic: Some(topic), position: Some(position), ..Query::default() };
         let found = self.blocking.spawn_blocking(move || attempts.find(&query, None, MAX_ATTEMPTS, usize::MAX)).await;
         let Ok(Ok(found)) = found else {
@@ -67,7 +66,7 @@ impl Explainer {
                     Outcome::DeadLettered => "dead_lettered",
                     Outcome::Dropped => "dropped",
                 };
-                json!({"id": DeliveryId::of(attempt.subscription, message), "status": status, "attempts": attempt.number,
+                json!({"id": attempt.delivery, "status": status, "attempts": attempt.number,
                     "at": attempt.at, "status_code": attempt.status})
             });
         }

@@ -8,13 +8,12 @@ use posthorn_domain::position::Cursor;
 use posthorn_domain::problem::Problem;
 use posthorn_domain::record::Stored;
 use posthorn_storage::log::{Gap, Page, Wanted};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::pass::pass;
 use super::place::of_log;
 use crate::route::{TopicRoute, look};
 
-/// Bytes of events in one slice, about; one event is always given.
-const MAX_BYTES: usize = 4 << 20;
 /// Events that one read looks at when it has a filter, about.
 const MAX_LOOKED_AT: usize = 10_000;
 /// Events that are loaded at once when there is a filter.
@@ -29,6 +28,10 @@ pub struct Slice {
     pub cursor: Cursor,
     /// It ended because of how much it had looked at, and there may be more already.
     pub more: bool,
+    /// Bytes of its events.
+    pub(super) bytes: usize,
+    /// What is held of the bytes that all pages may hold.
+    pub held: Option<OwnedSemaphorePermit>,
 }
 
 /// One thing read, and the cursor behind it.
@@ -64,21 +67,23 @@ struct Progress<'a> {
     filter: Option<&'a Filter>,
     reads_data: bool,
     limit: usize,
+    max_bytes: usize,
     entries: Vec<Entry>,
     bytes: usize,
     looked_at: usize,
 }
 
-/// Reads at most `limit` entries and moves `cursor` behind them. Of events, only those are entries for which the filter holds.
+/// Reads at most `limit` entries and about `max_bytes` of events, of which one is always given, and moves `cursor` behind them. Of events, only those are entries for which the filter holds.
 pub(super) async fn read(
     route: &TopicRoute,
     cursor: &mut Cursor,
     limit: usize,
+    max_bytes: usize,
     filter: Option<&(Filter, Wanted)>,
 ) -> Result<Slice, Problem> {
     let (filter, wanted) = filter.map(|(filter, wanted)| (filter, wanted)).unzip();
     let reads_data = filter.is_some_and(Filter::reads_data);
-    let mut progress = Progress { filter, reads_data, limit, entries: Vec::new(), bytes: 0, looked_at: 0 };
+    let mut progress = Progress { filter, reads_data, limit, max_bytes, entries: Vec::new(), bytes: 0, looked_at: 0 };
     while progress.has_room() {
         let records = if filter.is_some() { SHARE } else { limit - progress.entries.len() };
         if let Some(wanted) = wanted {
@@ -86,9 +91,9 @@ pub(super) async fn read(
                 *next = pass(&*route.log, partition, *next, wanted);
             }
         }
-        let mut queues = load(route, cursor, records, MAX_BYTES.saturating_sub(progress.bytes).max(1)).await?;
+        let mut queues = load(route, cursor, records, max_bytes.saturating_sub(progress.bytes).max(1)).await?;
         if queues.iter().all(|(_, pieces)| pieces.is_empty()) {
-            return Ok(Slice { entries: progress.entries, cursor: cursor.clone(), more: false });
+            return Ok(progress.slice(cursor, false));
         }
         drain(route, &mut queues, cursor, &mut progress);
         if filter.is_some() {
@@ -96,12 +101,16 @@ pub(super) async fn read(
             tokio::task::yield_now().await;
         }
     }
-    Ok(Slice { entries: progress.entries, cursor: cursor.clone(), more: true })
+    Ok(progress.slice(cursor, true))
 }
 
 impl Progress<'_> {
     fn has_room(&self) -> bool {
-        self.entries.len() < self.limit && self.bytes < MAX_BYTES && (self.filter.is_none() || self.looked_at < MAX_LOOKED_AT)
+        self.entries.len() < self.limit && self.bytes < self.max_bytes && (self.filter.is_none() || self.looked_at < MAX_LOOKED_AT)
+    }
+
+    fn slice(self, cursor: &Cursor, more: bool) -> Slice {
+        Slice { entries: self.entries, cursor: cursor.clone(), more, bytes: self.bytes, held: None }
     }
 
     fn takes(&mut self, route: &TopicRoute, stored: &Stored) -> bool {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::Stream;
 use posthorn_domain::problem::Problem;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::page::write_entry;
 use super::{Entry, Session};
@@ -13,18 +14,26 @@ use super::{Entry, Session};
 pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const PAGE: usize = 100;
 
+struct State {
+    session: Session,
+    /// Of the page before, which may not be sent yet.
+    _held: Option<OwnedSemaphorePermit>,
+}
+
 /// The rest of the topic, as it comes, until the node shuts down or the topic cannot be read on; the reason is then sent as an
 /// event named `problem`. Reads on only as fast as it is polled.
 pub fn stream(session: Session) -> impl Stream<Item = Bytes> + Send {
-    futures_util::stream::unfold(Some(session), |state| async move {
-        let mut session = state?;
+    let first = Some(State { session: session.streaming(), _held: None });
+    futures_util::stream::unfold(first, |state| async move {
+        let State { mut session, _held } = state?;
+        drop(_held);
         if session.is_over() {
             return None;
         }
         match session.next(PAGE, KEEP_ALIVE).await {
             Ok(slice) if slice.entries.is_empty() && session.is_over() => None,
-            Ok(slice) if slice.entries.is_empty() => Some((Bytes::from_static(b": keep-alive\n\n"), Some(session))),
-            Ok(slice) => Some((chunk(&slice.entries), Some(session))),
+            Ok(slice) if slice.entries.is_empty() => Some((Bytes::from_static(b": keep-alive\n\n"), Some(State { session, _held: None }))),
+            Ok(slice) => Some((chunk(&slice.entries), Some(State { session, _held: slice.held }))),
             Err(problem) => Some((last(&problem), None)),
         }
     })

@@ -38,7 +38,7 @@ impl Keeper {
         if sent && kept.await.unwrap_or(false) {
             return Ok(());
         }
-        Err(Problem::new(Code::Unavailable, "the state store takes nothing just now; commit again later").with_retry_after(2))
+        Err(Problem::new(Code::Unavailable, "the state store takes nothing just now; try again later").with_retry_after(2))
     }
 }
 

@@ -35,7 +35,8 @@ pub(super) struct Loaded {
     pub(super) found: Vec<Found>,
     /// It ended because of how much it had looked at.
     pub(super) more: bool,
-    bytes: usize,
+    /// Of the events that were found.
+    pub(super) bytes: usize,
     looked_at: usize,
 }
 

@@ -3,6 +3,7 @@
 //!
 //! [`Readers`] knows no door. The HTTP doors, ours and the Nakadi-style one, turn its answers into responses.
 
+mod change;
 mod definition;
 pub mod group;
 mod keep;
@@ -23,9 +24,7 @@ pub use show::write_page;
 pub use stream::stream;
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::sync::Arc;
-use std::time::Duration;
 
 use foldhash::HashMap;
 use parking_lot::{Mutex, RwLock};
@@ -34,7 +33,6 @@ use posthorn_domain::ids::SubscriptionId;
 use posthorn_domain::names::Name;
 use posthorn_domain::problem::{Code, Problem};
 use posthorn_storage::state::{self, Batch, ReaderCursor, ReaderRow};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use self::group::{PartKey, Refused};
@@ -42,13 +40,8 @@ use self::keep::Keeper;
 use self::one::{One, Standing, unknown};
 use crate::config;
 use crate::delivery::{Handle, Moves};
-use crate::read::TailNotify;
+use crate::read::{Shares, TailNotify};
 use crate::route::Live;
-
-/// The unit in which bytes of pages are counted.
-const UNIT: usize = 1024;
-/// How long a page waits for others to be sent.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// All readers of the node. Cheap to clone.
 #[derive(Clone)]
@@ -62,6 +55,8 @@ pub struct Setup {
     pub live: Live,
     /// Who tells that topics have grown.
     pub tail: Arc<TailNotify>,
+    /// What those who read topics have together with them.
+    pub shares: Shares,
     /// The time.
     pub clock: Clock,
     /// Where places are written.
@@ -78,14 +73,15 @@ struct Shared {
     config: config::Readers,
     live: Live,
     tail: Arc<TailNotify>,
+    shares: Shares,
     clock: Clock,
     keeper: Keeper,
     delivery: Option<Handle>,
     shutdown: CancellationToken,
     own: RwLock<BTreeMap<String, Arc<One>>>,
+    /// Held by who makes, changes or deletes one of them.
+    changing: tokio::sync::Mutex<()>,
     pulled: Mutex<HashMap<SubscriptionId, Arc<One>>>,
-    waits: Arc<Semaphore>,
-    held: Arc<Semaphore>,
 }
 
 /// How a commit went.
@@ -98,102 +94,11 @@ pub struct Committed {
 impl Readers {
     /// Takes up what an earlier process left. Must be called within a runtime.
     pub fn new(setup: Setup) -> Self {
-        let Setup { config, live, tail, clock, keep, delivery, restored, shutdown } = setup;
+        let Setup { config, live, tail, shares, clock, keep, delivery, restored, shutdown } = setup;
         let own = restore(restored);
-        let waits = Arc::new(Semaphore::new(config.max_waits));
-        let held = Arc::new(Semaphore::new(config.max_held_bytes.div_ceil(UNIT)));
         let keeper = Keeper::start(keep);
-        let (own, pulled) = (RwLock::new(own), Mutex::default());
-        Self(Arc::new(Shared { config, live, tail, clock, keeper, delivery, shutdown, own, pulled, waits, held }))
-    }
-
-    /// Makes or changes a reader; `true` when it was made. A new one begins with the oldest event that is kept.
-    ///
-    /// # Errors
-    /// `topic-unknown`, `invalid-resource` for a name that is none, `rate-limited` when there are too many, `unavailable` when it cannot be kept.
-    pub async fn put(&self, name: &str, definition: Definition) -> Result<bool, Problem> {
-        self.put_from(name, definition, &BTreeMap::new()).await
-    }
-
-    /// As [`Readers::put`]; a new one begins on these partitions at these offsets.
-    ///
-    /// # Errors
-    /// As [`Readers::put`].
-    pub async fn put_from(&self, name: &str, mut definition: Definition, from: &BTreeMap<PartKey, u64>) -> Result<bool, Problem> {
-        let mut batch = Batch::new();
-        let (made, one, write) = {
-            let mut own = self.0.own.write();
-            let known = own.get(name).cloned();
-            if known.is_none() && own.len() >= self.0.config.max_readers {
-                let detail = format!("there are {} readers already, the most that `readers.max_readers` allows", own.len());
-                return Err(Problem::new(Code::RateLimited, detail).with_retry_after(60));
-            }
-            let next = self.begin(&definition, from)?;
-            let made = known.is_none();
-            let one = known.unwrap_or_else(|| Arc::new(One::own(name, definition.clone())));
-            let mut state = one.state.lock();
-            if let Some(before) = state.definition.as_ref().filter(|_| !made) {
-                definition.created_at = before.created_at;
-            }
-            let gone: Vec<_> = state.next.keys().filter(|(topic, _)| !definition.topics.contains(topic)).cloned().collect();
-            for key in gone {
-                if let Some((life, _)) = state.next.remove(&key) {
-                    batch.delete_cursor(row(name, &key, life, 0));
-                }
-            }
-            let mut new = Vec::new();
-            for (key, place) in next {
-                if let Entry::Vacant(vacant) = state.next.entry(key) {
-                    new.push(vacant.key().clone());
-                    vacant.insert(place);
-                }
-            }
-            let write = state.write(name, new, &mut batch);
-            // Other filters may take what those before passed over.
-            state.passed.clear();
-            batch.put_reader(ReaderRow { name: name.to_owned(), document: definition.document() });
-            state.definition = Some(definition);
-            drop(state);
-            own.insert(name.to_owned(), Arc::clone(&one));
-            (made, one, write)
-        };
-        self.0.keeper.keep(batch).await?;
-        one.state.lock().kept(&write);
-        Ok(made)
-    }
-
-    /// Where a new reader begins.
-    fn begin(&self, definition: &Definition, from: &BTreeMap<PartKey, u64>) -> Result<BTreeMap<PartKey, (u64, u64)>, Problem> {
-        let (table, mut next) = (self.0.live.load(), BTreeMap::new());
-        for topic in &definition.topics {
-            let route = table.topics.get(topic).ok_or_else(|| crate::ingest::topic_unknown(topic))?;
-            let settings = route.log.settings();
-            for partition in 0..settings.partitions {
-                let key = (topic.clone(), partition);
-                let offset = from.get(&key).copied().unwrap_or(route.log.bounds(partition).start);
-                next.insert(key, (settings.incarnation, offset));
-            }
-        }
-        Ok(next)
-    }
-
-    /// Forgets a reader and its place.
-    ///
-    /// # Errors
-    /// `not-found`, `unavailable`.
-    pub async fn delete(&self, name: &str) -> Result<(), Problem> {
-        let one = self.0.own.write().remove(name).ok_or_else(|| unknown(name))?;
-        let mut batch = Batch::new();
-        batch.delete_reader(name);
-        {
-            let mut state = one.state.lock();
-            for (key, (life, _)) in std::mem::take(&mut state.next) {
-                batch.delete_cursor(row(name, &key, life, 0));
-            }
-            state.definition = None;
-            state.group.clear();
-        }
-        self.0.keeper.keep(batch).await
+        let (own, changing, pulled) = (RwLock::new(own), tokio::sync::Mutex::default(), Mutex::default());
+        Self(Arc::new(Shared { config, live, tail, shares, clock, keeper, delivery, shutdown, own, changing, pulled }))
     }
 
     /// Readers whose names please, with what they were made with, in order of their names.
@@ -209,16 +114,8 @@ impl Readers {
     /// `not-found`; `rate-limited` when too many read already.
     pub fn open(&self, name: &str, member: Option<&str>) -> Result<Session, Problem> {
         let one = self.find(name)?;
-        let waits = self.turn()?;
+        let waits = self.0.shares.turn()?;
         Ok(Session::new(self.clone(), one, member.map(str::to_owned), waits))
-    }
-
-    /// A turn among those who read at the same time.
-    fn turn(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        Arc::clone(&self.0.waits).try_acquire_owned().map_err(|_| {
-            Problem::new(Code::RateLimited, "too many readers read at the same time (`readers.max_waits`); read again later")
-                .with_retry_after(1)
-        })
     }
 
     /// Moves the reader to `cursor`. Resolves once that is on the disk. A member moves the partitions that it holds.
@@ -317,19 +214,6 @@ impl Readers {
 
     async fn standing(&self, one: &One) -> Result<Standing, Problem> {
         one.standing(&self.0.live, self.0.delivery.as_ref()).await
-    }
-
-    /// Room for one page among all that are being made and sent.
-    async fn room(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
-        let units = u32::try_from(bytes.min(self.0.config.max_held_bytes).div_ceil(UNIT)).unwrap_or(u32::MAX);
-        let room = Arc::clone(&self.0.held).acquire_many_owned(units);
-        match tokio::time::timeout(PATIENCE, room).await {
-            Ok(Ok(room)) => Ok(room),
-            _ => {
-                let detail = "readers are being sent as many bytes as they may (`readers.max_held_bytes`); read again later";
-                Err(Problem::new(Code::RateLimited, detail).with_retry_after(1))
-            }
-        }
     }
 }
 

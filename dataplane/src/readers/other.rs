@@ -44,7 +44,7 @@ impl Readers {
         let next = self.begin(&definition, from)?;
         let one = Arc::new(One::own("", definition));
         one.state.lock().next = next;
-        Ok(Session::new(self.clone(), one, None, self.turn()?))
+        Ok(Session::new(self.clone(), one, None, self.0.shares.turn()?))
     }
 
     /// All partitions of a reader.

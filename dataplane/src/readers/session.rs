@@ -21,8 +21,6 @@ use crate::read::{Entry, Waiting as Tail};
 
 /// Topics whose growth is waited for; of more, the rest is looked at every now and then.
 const MAX_WATCHED: usize = 64;
-/// Bytes of a page of a stream: it is held for as long as its client takes to read it.
-const STREAM_BYTES: usize = 128 << 10;
 /// How often it is looked at who shares the reader, and whether it is still there.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -65,7 +63,7 @@ pub struct Page {
 
 impl Session {
     pub(super) fn new(readers: Readers, one: Arc<One>, member: Option<String>, waits: OwnedSemaphorePermit) -> Self {
-        let (lease, bytes, seeks) = (readers.0.config.lease, readers.0.config.max_page_bytes, one.state.lock().seeks);
+        let (lease, bytes, seeks) = (readers.0.config.lease, readers.0.shares.page_bytes(), one.state.lock().seeks);
         Self {
             readers,
             one,
@@ -85,7 +83,7 @@ impl Session {
 
     /// For a stream: its pages are small, and the member is gone when this is; what it has nothing uncommitted of is free at once.
     pub fn streaming(mut self) -> Self {
-        (self.goodbye, self.bytes) = (true, self.bytes.min(STREAM_BYTES));
+        (self.goodbye, self.bytes) = (true, self.readers.0.shares.stream_bytes());
         self
     }
 
@@ -148,10 +146,11 @@ impl Session {
             let mut grown: Vec<Tail> = self.watch(&standing);
             let mine = self.share(&standing)?;
             let mut at: Vec<(PartKey, u64)> = mine.iter().map(|(key, stamp)| (key.clone(), self.place(&standing, key, *stamp))).collect();
-            let held = if self.has_more(&standing, &at) { Some(self.readers.room(self.bytes).await?) } else { None };
+            let held = if self.has_more(&standing, &at) { Some(self.readers.0.shares.room(self.bytes).await?) } else { None };
             let limits = Limits { events: limit, bytes: self.bytes, now: self.readers.0.clock.now() };
             let loaded = load(&standing, &mut at, &self.had, limits).await?;
             if !loaded.found.is_empty() {
+                let held = Some(self.readers.0.shares.fit(held, loaded.bytes).await?);
                 if let Some(page) = self.give(&standing, &mine, &at, loaded, held) {
                     return Ok(page);
                 }

@@ -13,7 +13,7 @@ use posthorn_dataplane::config;
 use posthorn_dataplane::explain::Explainer;
 use posthorn_dataplane::ingest::http::{Door, accept_loop, shard, shard_http};
 use posthorn_dataplane::ingest::{DeadLetterSink, Dedup, Parts, Pipeline};
-use posthorn_dataplane::read::{Reader, TailNotify};
+use posthorn_dataplane::read::{Reader, Shares, TailNotify};
 use posthorn_dataplane::readers::{self, Keep, Readers};
 use posthorn_dataplane::route::{Builder, Live, Table};
 use posthorn_dataplane::telemetry::IngestMetrics;
@@ -147,17 +147,19 @@ impl Node {
         let parts =
             Parts { live: live.clone(), dedup: dedup.clone(), letters, clock: clock.clone(), config: ingest, metrics: metrics.clone() };
         let pipeline = Arc::new(Pipeline::new(parts));
+        let shares = Shares::new(&config::Readers::default());
         let readers = Readers::new(readers::Setup {
             config: config::Readers::default(),
             live: live.clone(),
             tail: tail.clone(),
+            shares: shares.clone(),
             clock: clock.clone(),
             keep: Arc::new(Letters(state.clone())),
             delivery: None,
             restored: state.readers().unwrap(),
             shutdown: shutdown.clone(),
         });
-        let reader = Reader::new(live.clone(), tail, shutdown.clone());
+        let reader = Reader::new(live.clone(), tail, shares, shutdown.clone());
         let max_connections = http.max_connections;
         let (config, blocking) = (pipeline.config().clone(), tokio::runtime::Handle::current());
         let explainer = Explainer { live: live.clone(), config, attempts: None, blocking, clock };

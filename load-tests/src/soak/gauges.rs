@@ -1,6 +1,7 @@
-//! What must not grow: memory, descriptors, threads and disk of one life of the process.
+//! What must not grow: memory, descriptors, threads, tasks and disk of one life of the process.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,12 +11,14 @@ use anyhow::{Context, Result};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
+use crate::client::Client;
 use crate::usage;
 
 const EVERY: Duration = Duration::from_millis(500);
 /// The part of the time that is left to reach a steady state.
 const WARM_UP: f64 = 0.25;
 const MIB: f64 = 1024.0 * 1024.0;
+const KINDS: usize = 5;
 
 /// One of the things that are looked at.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -40,11 +43,12 @@ pub(super) struct Halves {
 }
 
 /// In the order of the samples.
-pub(super) const GAUGES: [Gauge; 4] = [
+pub(super) const GAUGES: [Gauge; KINDS] = [
     Gauge { name: "resident memory, MiB", allowed: (0.10, 8.0) },
     // Connections to endpoints that just hang, or just did, are most of them: between 230 and 364 in runs of half a minute.
     Gauge { name: "descriptors", allowed: (0.25, 48.0) },
     Gauge { name: "threads", allowed: (0.25, 8.0) },
+    Gauge { name: "tasks", allowed: (0.25, 48.0) },
     Gauge { name: "disk, MiB", allowed: (0.15, 8.0) },
 ];
 
@@ -56,7 +60,7 @@ impl Gauge {
     }
 }
 
-type Sample = (f64, [f64; 4]);
+type Sample = (f64, [f64; KINDS]);
 
 /// Takes samples until it is stopped.
 #[derive(Debug)]
@@ -66,13 +70,15 @@ pub(super) struct Gauges {
 }
 
 impl Gauges {
-    pub(super) fn start(pid: u32, folder: PathBuf) -> Self {
+    /// Of the process, whose metrics are at `admin`.
+    pub(super) fn start(pid: u32, admin: SocketAddr, folder: PathBuf) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let task = tokio::spawn(async move {
-            let (began, mut samples) = (Instant::now(), Vec::new());
+            let (began, mut samples, admin) = (Instant::now(), Vec::new(), Client::new(admin));
             while !stopped.load(Ordering::SeqCst) {
-                samples.push((began.elapsed().as_secs_f64(), sample(pid, &folder)?));
+                let tasks = tasks(&admin).await?;
+                samples.push((began.elapsed().as_secs_f64(), sample(pid, tasks, &folder)?));
                 sleep(EVERY).await;
             }
             Ok(samples)
@@ -87,9 +93,16 @@ impl Gauges {
     }
 }
 
-fn sample(pid: u32, folder: &Path) -> Result<[f64; 4]> {
+fn sample(pid: u32, tasks: f64, folder: &Path) -> Result<[f64; KINDS]> {
     let list = |name: &str| fs::read_dir(format!("/proc/{pid}/{name}")).map_or(0, Iterator::count) as f64;
-    Ok([usage::resident(pid)? as f64 / MIB, list("fd"), list("task"), disk(folder) as f64 / MIB])
+    Ok([usage::resident(pid)? as f64 / MIB, list("fd"), list("task"), tasks, disk(folder) as f64 / MIB])
+}
+
+/// Tasks that are alive, as the process says.
+async fn tasks(admin: &Client) -> Result<f64> {
+    let text = admin.text("/metrics").await?;
+    let shown = text.lines().find_map(|line| line.strip_prefix("posthorn_tasks ")).context("no posthorn_tasks among the metrics")?;
+    shown.trim().parse().with_context(|| format!("`{shown}` is no number"))
 }
 
 /// Bytes on the disk below a folder. Files may go while they are counted.
@@ -131,14 +144,14 @@ mod tests {
 
     #[test]
     fn what_grows_is_told_from_what_swings() {
-        let grows: Vec<Sample> = (0..400).map(|n| (f64::from(n) * 0.5, [100.0 + f64::from(n); 4])).collect();
+        let grows: Vec<Sample> = (0..400).map(|n| (f64::from(n) * 0.5, [100.0 + f64::from(n); KINDS])).collect();
         let found = halves(&grows, 0).unwrap();
         assert!((found.slope - 7200.0).abs() < 1.0 && !GAUGES[0].is_flat(found), "{found:?}");
-        let swings: Vec<Sample> = (0..400).map(|n| (f64::from(n) * 0.5, [100.0 + f64::from(n % 7) * 5.0; 4])).collect();
-        let found = halves(&swings, 3).unwrap();
-        assert!(found.slope.abs() < 100.0 && GAUGES[3].is_flat(found), "{found:?}");
+        let swings: Vec<Sample> = (0..400).map(|n| (f64::from(n) * 0.5, [100.0 + f64::from(n % 7) * 5.0; KINDS])).collect();
+        let found = halves(&swings, 4).unwrap();
+        assert!(found.slope.abs() < 100.0 && GAUGES[4].is_flat(found), "{found:?}");
         assert!(halves(&[], 0).is_none());
-        let [memory, descriptors, threads, disk] = sample(std::process::id(), Path::new("src")).unwrap();
+        let [memory, descriptors, threads, _, disk] = sample(std::process::id(), 0.0, Path::new("src")).unwrap();
         assert!(memory > 1.0 && descriptors >= 3.0 && threads >= 1.0 && disk > 0.1);
     }
 }

@@ -80,7 +80,7 @@ pub async fn run(options: &Options) -> Result<Outcome> {
         faults.next(&mut node, &door, true).await?;
     }
     // One life from here on.
-    let mut gauges = Gauges::start(node.pid()?, node.data_folder());
+    let mut gauges = Gauges::start(node.pid()?, node.admin()?, node.data_folder());
     while began.elapsed() < options.length {
         faults.next(&mut node, &door, false).await?;
         ensure!(node.runs(), "posthorn ended by itself: {}", node.said());

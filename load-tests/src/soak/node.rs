@@ -81,6 +81,11 @@ impl Node {
         self.data
     }
 
+    /// Where its metrics are, in this life.
+    pub(super) fn admin(&self) -> Result<SocketAddr> {
+        self.child.as_ref().and_then(|child| child.doors.admin).context("no admin door")
+    }
+
     pub(super) fn data_folder(&self) -> PathBuf {
         self.folder.join("data")
     }

@@ -88,7 +88,8 @@ pub fn controlplane(config: Config) -> anyhow::Result<ExitCode> {
     runtime()?.block_on(async {
         let key = Arc::new(config.sealing_key()?);
         let metrics = admin::install()?;
-        let shown = admin::Setup { health: Arc::new(AlwaysReady), metrics: metrics.clone(), config: config.shown() };
+        let tasks = admin::Tasks::of_this_runtime();
+        let shown = admin::Setup { health: Arc::new(AlwaysReady), metrics: metrics.clone(), tasks, config: config.shown() };
         let listen = config.admin.listen;
         let door = admin::Admin::bind(listen, shown).await.with_context(|| format!("admin.listen {listen}"))?;
         let address = door.local_addr()?;

@@ -14,7 +14,7 @@ use posthorn_domain::position::{put_varint, take_varint};
 use posthorn_domain::time::Time;
 
 use super::record::{Decoder, Encoder, put_bytes, take_bytes};
-use super::{Attempt, old};
+use super::{Attempt, Query};
 
 pub(super) const MAGIC: &[u8; 8] = b"PHATT2\0\n";
 pub(super) const HEADER: usize = 8;
@@ -92,12 +92,10 @@ impl<'a> Block<'a> {
         Some(Self { first, records: payload })
     }
 
-    /// Its attempts in the order in which they were written. `words` are those of the segment.
-    pub(super) fn attempts(&self, magic: [u8; 8], words: &[&[u8]]) -> Vec<Attempt> {
-        if magic == *old::MAGIC {
-            let mut records = self.records;
-            return std::iter::from_fn(|| old::take_record(&mut records, words, self.first)).collect();
-        }
-        Decoder::new(self.records, words, self.first).collect()
+    /// Its records in the order in which they were written, of those that are not asked for only that they are there. `words` are those
+    /// of the segment.
+    pub(super) fn find(&self, words: &[&[u8]], query: &Query) -> Vec<Option<Attempt>> {
+        let mut records = Decoder::new(self.records, words, self.first);
+        std::iter::from_fn(|| records.next(query)).collect()
     }
 }

@@ -6,7 +6,6 @@
 
 mod block;
 mod buffer;
-mod old;
 mod query;
 mod record;
 mod segment;
@@ -20,7 +19,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use posthorn_domain::clock::Clock;
-use posthorn_domain::ids::{DeliveryId, SubscriptionId};
+use posthorn_domain::ids::{DeliveryId, MessageId, SubscriptionId};
 use posthorn_domain::names::TopicName;
 use posthorn_domain::position::Position;
 use posthorn_domain::time::Time;
@@ -41,10 +40,14 @@ pub struct Attempt {
     pub subscription: SubscriptionId,
     /// The topic of the event.
     pub topic: TopicName,
-    /// Where the event stands; from it the message id and the full delivery id can be derived.
+    /// Where the event stands.
     pub position: Position,
-    /// The start of the delivery's id.
-    pub delivery: DeliveryPrefix,
+    /// The event's.
+    pub message: MessageId,
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// Whether that is [`DeliveryId::of`] subscription and message, as it is but for replays.
+    pub derived: bool,
     /// [`event_hash`] of the event's `id`.
     pub event_hash: u32,
     /// 1, 2, 3…
@@ -79,17 +82,8 @@ pub enum Outcome {
     Dropped = 3,
 }
 
-/// The first eight bytes of a [`DeliveryId`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct DeliveryPrefix(pub [u8; 8]);
-
-impl From<DeliveryId> for DeliveryPrefix {
-    fn from(id: DeliveryId) -> Self {
-        Self(*id.as_bytes().first_chunk().expect("an id has 16 bytes"))
-    }
-}
-
-/// The hash under which attempts of an event with this `id` are found. Different ids may share one: compare the event.
+/// The hash under which attempts of an event with this `id` are found. Different ids may share one: compare the event. An attempt
+/// that ended before its event was looked up has that of an empty `id`.
 pub fn event_hash(id: &str) -> u32 {
     crc32fast::hash(id.as_bytes())
 }

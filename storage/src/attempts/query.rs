@@ -4,12 +4,12 @@ use std::fmt;
 use std::io;
 use std::str::FromStr;
 
-use posthorn_domain::ids::SubscriptionId;
+use posthorn_domain::ids::{DeliveryId, SubscriptionId};
 use posthorn_domain::names::TopicName;
 use posthorn_domain::position::Position;
 
 use super::segment::{Content, Segment};
-use super::{Attempt, DeliveryPrefix, Outcome};
+use super::{Attempt, Outcome};
 
 /// Which attempts; an absent member matches all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,19 +25,24 @@ pub struct Query {
     /// Of events with this hash, see [`super::event_hash`].
     pub event_hash: Option<u32>,
     /// Of this delivery.
-    pub delivery: Option<DeliveryPrefix>,
+    pub delivery: Option<DeliveryId>,
     /// Of the event at this place; give the topic too.
     pub position: Option<Position>,
 }
 
 impl Query {
-    fn matches(&self, attempt: &Attempt) -> bool {
+    /// Whether it is one of these.
+    pub fn matches(&self, attempt: &Attempt) -> bool {
+        self.matches_but_for_id(attempt) && self.delivery.is_none_or(|wanted| wanted == attempt.delivery)
+    }
+
+    /// Whatever its delivery's id is.
+    pub(super) fn matches_but_for_id(&self, attempt: &Attempt) -> bool {
         self.subscription.is_none_or(|wanted| wanted == attempt.subscription)
             && self.topic.as_ref().is_none_or(|wanted| *wanted == attempt.topic)
             && self.outcome.is_none_or(|wanted| wanted == attempt.outcome)
             && self.status.is_none_or(|wanted| Some(wanted) == attempt.status)
             && self.event_hash.is_none_or(|wanted| wanted == attempt.event_hash)
-            && self.delivery.is_none_or(|wanted| wanted == attempt.delivery)
             && self.position.is_none_or(|wanted| wanted == attempt.position)
     }
 }
@@ -96,7 +101,7 @@ pub(super) fn run(segments: &[Segment], query: &Query, before: Option<Mark>, lim
             if before.is_some_and(|mark| mark <= start) {
                 continue;
             }
-            let all = block.attempts(content.magic, &content.words);
+            let all = block.find(&content.words, query);
             for (record, attempt) in all.into_iter().enumerate().rev() {
                 let mark = Mark { record, ..start };
                 if before.is_some_and(|before| before <= mark) {
@@ -108,9 +113,7 @@ pub(super) fn run(segments: &[Segment], query: &Query, before: Option<Mark>, lim
                 }
                 scanned += 1;
                 found.next = Some(mark);
-                if query.matches(&attempt) {
-                    found.attempts.push(attempt);
-                }
+                found.attempts.extend(attempt);
             }
         }
     }

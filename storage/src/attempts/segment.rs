@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use posthorn_domain::time::Time;
 
+use super::Attempt;
 use super::block::{self, Block, HEADER, MAGIC, Words};
-use super::{Attempt, old};
 
 /// A segment and how much of it is whole.
 #[derive(Clone, Debug)]
@@ -63,16 +63,16 @@ pub(super) struct Content<'a> {
     pub(super) blocks: Vec<Block<'a>>,
     /// All its words.
     pub(super) words: Vec<&'a [u8]>,
-    /// How it begins.
-    pub(super) magic: [u8; 8],
     /// Where the whole part ends.
     whole: usize,
 }
 
 impl<'a> Content<'a> {
     pub(super) fn of(bytes: &'a [u8]) -> Self {
-        let Some(magic) = bytes.first_chunk().filter(|magic| [MAGIC, old::MAGIC].contains(magic)) else { return Self::default() };
-        let mut content = Self { magic: *magic, whole: MAGIC.len(), ..Self::default() };
+        if !bytes.starts_with(MAGIC) {
+            return Self::default();
+        }
+        let mut content = Self { whole: MAGIC.len(), ..Self::default() };
         while let Some(payload) = bytes.get(content.whole..).and_then(block::payload) {
             let Some(block) = Block::open(payload, &mut content.words) else { break };
             content.blocks.push(block);
@@ -91,11 +91,11 @@ impl Writer {
         Ok((Segment { number, since, path, bytes: MAGIC.len() as u64 }, Self { file, words: Words::default() }))
     }
 
-    /// Goes on with a segment from an earlier run, unless it has the form of an earlier version; what is torn at its end is cut.
+    /// Goes on with a segment from an earlier run, unless it has another form; what is torn at its end is cut.
     pub(super) fn resume(segment: &mut Segment) -> io::Result<Option<Self>> {
         let bytes = segment.read()?;
-        let Content { words, magic, whole, .. } = Content::of(&bytes);
-        if magic == *old::MAGIC {
+        let Content { words, whole, .. } = Content::of(&bytes);
+        if whole == 0 && bytes.len() >= MAGIC.len() {
             return Ok(None);
         }
         let mut file = OpenOptions::new().append(true).open(&segment.path)?;

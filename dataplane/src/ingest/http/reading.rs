@@ -15,7 +15,7 @@ pub(super) async fn read(door: &Door, topic: &str, parts: &Parts) -> Result<Resp
     if !wants_stream(parts) {
         let mut session = door.reader.open(topic, &query).await?;
         let slice = session.next(query.limit, query.wait).await?;
-        return Ok(reply::json_bytes(200, read::write_page(&slice)));
+        return Ok(reply::respond(200, "application/json", Body::whole(read::write_page(&slice)).keeping(slice.held)));
     }
     if let Some(last) = parts.headers.get("last-event-id") {
         let last = last.to_str().map_err(|_| Problem::new(Code::InvalidRequest, "`last-event-id` must be a cursor"))?;

@@ -47,7 +47,8 @@ pub(super) struct Batches {
     last: Time,
     keep_alives: u64,
     ended: bool,
-    _held: Option<OwnedSemaphorePermit>,
+    /// Of the events that wait, or of those that may not be sent yet.
+    held: Option<OwnedSemaphorePermit>,
 }
 
 /// Events of one partition that wait for their batch.
@@ -91,7 +92,7 @@ impl Batches {
             last: now,
             keep_alives: 0,
             ended: false,
-            _held: None,
+            held: None,
             clock,
         }
     }
@@ -160,8 +161,10 @@ impl Batches {
 
     fn take(&mut self, page: Page, now: Time) {
         let Page { entries, parts, places, held, .. } = page;
-        if held.is_some() {
-            self._held = held;
+        match (&mut self.held, held) {
+            (Some(before), Some(held)) if self.buffered > 0 => before.merge(held),
+            (_, None) => {}
+            (before, held) => *before = held,
         }
         let committed: BTreeMap<&PartKey, u64> = parts.iter().map(|(part, next)| (part, *next)).collect();
         // What is not this stream's any more is not waited for.
@@ -205,7 +208,8 @@ impl Batches {
 
     /// The batches that go out now.
     fn full(&mut self, now: Time) -> Vec<u8> {
-        let all = self.bytes >= BYTES;
+        // Nothing more may be read to fill them: the stream's limit, what may be uncommitted or the memory is used up.
+        let all = self.room() == 0;
         let due: Vec<PartKey> = self
             .buffers
             .iter()

@@ -1,0 +1,140 @@
+//! Disks that fail otherwise than by being full, and what a store that refuses must leave as it was (DESIGN §7, interfaces §9).
+
+use std::fs;
+
+use anyhow::{Context, Result, ensure};
+use posthorn_tests::{Behaviour, Config, Mode, Posthorn, Receiver, Reply, eventually};
+use serde_json::json;
+
+use crate::damage::{SmallDisk, noise};
+use crate::kit::{SOON, event, ids, in_force, metric, read_all, subscribe, topic};
+
+/// Offsets at which the next segment cannot be made.
+const BLOCKED: u64 = 64;
+
+#[tokio::test]
+async fn a_log_that_cannot_be_written_takes_nothing_more_gives_what_it_has_and_a_restart_recovers() -> Result<()> {
+    let receiver = Receiver::start().await?;
+    let mut posthorn = Posthorn::start(Config::default().set("log.segment_bytes", json!("64KiB"))).await?;
+    topic(&posthorn, "broken", json!({})).await?;
+    topic(&posthorn, "other", json!({})).await?;
+    let paused = subscribe(&posthorn, "broken", &receiver.url("/paused"), json!({"status": "paused"})).await?;
+    receiver.on("/retried", Behaviour::Status(503));
+    let retry = json!({"retry": {"schedule": vec!["200ms"; 100], "jitter": 0}});
+    subscribe(&posthorn, "broken", &receiver.url("/retried"), retry).await?;
+
+    // Where the next segment's file is to be, something else is.
+    let folder = posthorn.data_dir().join("log/broken/0");
+    let blocks: Vec<_> = (1..BLOCKED).map(|offset| folder.join(format!("{offset:020}.seg"))).collect();
+    for block in &blocks {
+        fs::create_dir(block)?;
+    }
+    let mut kept = Vec::new();
+    let refused = loop {
+        let id = format!("e{}", kept.len());
+        let mut event = event("broken", &id);
+        event["data"]["filler"] = json!("x".repeat(10_000));
+        let reply = posthorn.data().publish(&event).await?;
+        if reply.status != 202 {
+            break reply;
+        }
+        kept.push(id);
+        ensure!(kept.len() < 60, "everything was taken");
+    };
+    ensure!(!kept.is_empty(), "nothing was taken");
+    says_why(&refused)?;
+    // All of the log stops: what the kernel did with earlier writes is not known.
+    for (name, id) in [("other", "o1"), ("broken", "again")] {
+        says_why(&posthorn.data().publish(&event(name, id)).await?)?;
+    }
+    let ready = posthorn.admin().get("/ready").await?;
+    let file = folder.join(format!("{:020}.seg", kept.len()));
+    ensure!(ready.status == 503 && ready.text().contains(&*file.to_string_lossy()), "{} {}", ready.status, ready.text());
+    ensure!(ready.text().contains("restart"), "{}", ready.text());
+    ensure!(posthorn.admin().get("/live").await?.status == 200, "alive");
+
+    // What is stored is read and goes out: what waits, and what is behind.
+    ensure!(ids(&read_all(&posthorn, "broken").await?) == kept, "{:?}", ids(&read_all(&posthorn, "broken").await?));
+    receiver.on("/retried", Behaviour::Ok);
+    receiver.wait_for_unique("/retried", kept.len() as u64, SOON).await?;
+    let resumed = posthorn.control().post(&format!("/v1/subscriptions/{paused}/resume"), &json!({})).await?.expect(200)?;
+    in_force(&posthorn, &resumed).await?;
+    receiver.wait_for_unique("/paused", kept.len() as u64, SOON).await?;
+
+    posthorn.kill9();
+    for block in &blocks {
+        fs::remove_dir(block)?;
+    }
+    posthorn.restart().await?;
+    ensure!(ids(&read_all(&posthorn, "broken").await?) == kept, "an acknowledged event is gone, or a refused one is there");
+    for name in ["broken", "other"] {
+        posthorn.data().publish(&event(name, "after")).await?.expect(202)?;
+    }
+    kept.push("after".into());
+    ensure!(ids(&read_all(&posthorn, "broken").await?) == kept);
+    for path in ["/retried", "/paused"] {
+        receiver.wait_for_unique(path, kept.len() as u64, SOON).await?;
+    }
+    let ready = posthorn.admin().get("/ready").await?;
+    ensure!(ready.status == 200, "{} {}", ready.status, ready.text());
+    Ok(())
+}
+
+fn says_why(refused: &Reply) -> Result<()> {
+    ensure!(refused.status == 503 && refused.problem()? == "unavailable", "{} {}", refused.status, refused.text());
+    ensure!(refused.headers.contains_key("retry-after"), "publishers are not told when to come back");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_reader_that_could_not_be_kept_changed_or_deleted_is_what_it_was() -> Result<()> {
+    let disk = SmallDisk::mount(48)?;
+    let folder = disk.path().join("data");
+    let folder = folder.to_string_lossy();
+    let mut posthorn = Posthorn::start_with(Mode::Serve, Config::default(), &["--data-dir", &folder], &[]).await?;
+    topic(&posthorn, "orders", json!({})).await?;
+    let mut made = Vec::new();
+    let refused = loop {
+        if made.len() == 5 {
+            disk.fill()?;
+        }
+        let name = format!("r{}", made.len());
+        let reply = put(&posthorn, &name, made.len()).await?;
+        if reply.status != 201 {
+            break reply;
+        }
+        made.push(name);
+        ensure!(made.len() < 200, "a full disk took every reader");
+    };
+    says_why(&refused)?;
+    let refused = format!("/v1/readers/r{}", made.len());
+    for path in [refused.clone(), format!("{refused}/events")] {
+        ensure!(posthorn.data().get(&path).await?.status == 404, "{path} is there, and would be gone after a restart");
+    }
+    let first = posthorn.data().get("/v1/readers/r0").await?.expect(200)?;
+    says_why(&put(&posthorn, "r0", 1_000).await?)?;
+    says_why(&posthorn.data().delete("/v1/readers/r0").await?)?;
+    ensure!(posthorn.data().get("/v1/readers/r0").await?.expect(200)? == first, "it is not what a restart would find");
+
+    disk.free()?;
+    let deleted = || async { (posthorn.data().delete("/v1/readers/r1").await.ok()?.status == 204).then_some(()) };
+    eventually("there is room again", SOON, deleted).await?;
+    made.remove(1);
+    made.sort();
+    for round in ["before", "after"] {
+        let list = posthorn.data().get("/v1/readers?limit=1000").await?.expect(200)?;
+        let names: Vec<_> = list["items"].as_array().context("items")?.iter().filter_map(|item| item["name"].as_str()).collect();
+        ensure!(names == made && list["items"][0] == first, "{round} a restart: {names:?} instead of {made:?}");
+        posthorn.kill9();
+        posthorn.restart().await?;
+    }
+    ensure!(metric(&posthorn, "posthorn_state_unreadable_rows_total").await? == 0.0);
+    Ok(())
+}
+
+/// Makes or changes a reader whose filters take 100 KB.
+async fn put(posthorn: &Posthorn, name: &str, seed: usize) -> Result<Reply> {
+    let text = noise(u32::try_from(seed)?);
+    let filters: Vec<_> = (0..25).map(|at| json!({"not": {"exact": {"subject": text[at * 4_000..(at + 1) * 4_000]}}})).collect();
+    posthorn.data().put(&format!("/v1/readers/{name}"), &json!({"topic": "orders", "filters": filters})).await
+}
