@@ -16,7 +16,7 @@ use posthorn_dataplane::delivery::{Blocking, Handle, Setup, Writer, WriterHandle
 use posthorn_dataplane::egress::{Resolver, client_config};
 use posthorn_dataplane::ingest::{DeadLetterSink, Dedup, Parts, Pipeline, rebuild};
 use posthorn_dataplane::operations::{Note, Reporter};
-use posthorn_dataplane::read::{Reader, TailNotify};
+use posthorn_dataplane::read::{Reader, Shares, TailNotify};
 use posthorn_dataplane::readers::{self, Keep, Readers};
 use posthorn_dataplane::route::{Builder, Live, Table};
 use posthorn_dataplane::telemetry::IngestMetrics;
@@ -191,10 +191,12 @@ impl Node {
         let shards = shards.collect();
 
         let live = Live::new(Arc::default());
+        let shares = Shares::new(&config::Readers::default());
         let readers = Readers::new(readers::Setup {
             config: config::Readers::default(),
             live: live.clone(),
             tail: Arc::clone(&tail.notify),
+            shares: shares.clone(),
             clock: clock.clone(),
             keep: Arc::new(Places(write.clone())),
             delivery: Some(handle.clone()),
@@ -209,7 +211,7 @@ impl Node {
         Ok(Self {
             handle,
             pipeline: Arc::new(Pipeline::new(parts)),
-            reader: Reader::new(live.clone(), Arc::clone(&tail.notify), shutdown.clone()),
+            reader: Reader::new(live.clone(), Arc::clone(&tail.notify), shares, shutdown.clone()),
             builder: RefCell::new(Builder::new(Arc::clone(&log) as Arc<dyn Log>)),
             applying: tokio::sync::Mutex::default(),
             gone: RefCell::new(gone),
