@@ -11,6 +11,7 @@
 
 mod ask;
 mod attempt;
+mod backlog;
 mod batch;
 mod blocking;
 mod breaker;
@@ -22,6 +23,7 @@ mod decided;
 mod doubts;
 mod feed;
 mod flow;
+mod gone;
 mod health;
 mod item;
 mod keys;
