@@ -112,6 +112,8 @@ pub struct Delivery {
     pub max_tail_bytes: usize,
     /// Events that wait in memory in one lane.
     pub max_lane_events: usize,
+    /// Deliveries without an ordering key that wait for another attempt in memory, of one subscription; the rest is in the store only.
+    pub max_retries_in_memory: usize,
     /// Events of one request in the format `batch`, whatever a subscription asks for.
     pub max_batch_events: usize,
     /// Bytes of events of one such request; one event is always sent.

@@ -23,7 +23,7 @@ use posthorn_dataplane::egress::{Resolver, client_config};
 use posthorn_dataplane::operations::Reporter;
 use posthorn_dataplane::route::{Builder, Table};
 use posthorn_domain::clock::Clock;
-use posthorn_domain::event::EventBuilder;
+use posthorn_domain::event::{DataKind, Event, EventBuilder};
 use posthorn_domain::guard::Guard;
 use posthorn_domain::ids::SubscriptionId;
 use posthorn_domain::names::TopicName;
@@ -43,6 +43,8 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, LocalSet};
 
+#[path = "retry_clock/beyond.rs"]
+mod beyond;
 #[path = "retry_clock/outage.rs"]
 mod outage;
 
@@ -240,6 +242,10 @@ impl Engine {
     }
 
     async fn with(dir: &Path, hands: &Hands, resources: &Delta) -> Self {
+        Self::within(dir, hands, resources, limits()).await
+    }
+
+    async fn within(dir: &Path, hands: &Hands, resources: &Delta, config: config::Delivery) -> Self {
         let clock = hands.clock();
         let tail = Arc::new(Tail::default());
         let settings = Config { clock: clock.clone(), ..Config::default() };
@@ -251,7 +257,7 @@ impl Engine {
         let (writer, write) = Writer::start(Arc::clone(&store) as _, Arc::clone(&attempts), clock.clone(), max_age).unwrap();
         let (gone, reports) = mpsc::channel(1);
         let setup = Setup {
-            config: limits(),
+            config,
             shards: 1,
             clock,
             state: Arc::clone(&store) as _,
@@ -291,8 +297,12 @@ impl Engine {
     }
 
     async fn append_keyed(&self, id: &str, key: Option<&str>, ttl: Option<Duration>) {
+        self.append_event(EventBuilder::new(id, "/source", "type").build(), key, ttl).await;
+    }
+
+    async fn append_event(&self, event: Event, key: Option<&str>, ttl: Option<Duration>) {
         let now = Time::from_millis(self.hands.now());
-        let event = EventBuilder::new(id, "/source", "type").build().with_attr("topic", "orders");
+        let event = event.with_attr("topic", "orders");
         let record = Record {
             event: if let Some(key) = key { event.with_attr("partitionkey", key) } else { event },
             publisher: "test".into(),
@@ -400,6 +410,7 @@ fn limits() -> config::Delivery {
         max_replays: 4,
         max_retention_letters: 10,
         max_lane_events: 100,
+        max_retries_in_memory: 1024,
         max_batch_events: 100,
         max_batch_bytes: 1 << 20,
         checkpoint_interval: Duration::from_millis(1),

@@ -121,6 +121,7 @@ const PURE: &[(&str, &str)] = &[
     ("delivery/purse.rs", "who gets the next token is a queue"),
     ("egress/allowed_rate.rs", "a header in, a rate out"),
     ("delivery/lane.rs", "a lane is a state: what it has seen and what it may send"),
+    ("delivery/backlog.rs", "what waits is an ordered map and the place up to which it is whole"),
     ("delivery/rate.rs", "a rate is arithmetic on times"),
     ("delivery/window.rs", "settled positions are arithmetic"),
     ("readers/group.rs", "who has which partition is a function of polls, commits and time"),

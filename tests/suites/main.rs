@@ -4,6 +4,7 @@ mod architecture;
 mod bad_requests;
 mod bans;
 mod batching;
+mod beyond_memory;
 mod broken_disk;
 mod broker;
 mod changes;

@@ -115,7 +115,8 @@ impl Shard {
             replay: None,
             manual: true,
         };
-        let waiting = subscriber.retries.keys().chain(&subscriber.flying).any(|known| known.manual && known.delivery == letter.delivery);
+        let waiting =
+            subscriber.retries.in_memory().keys().chain(&subscriber.flying).any(|known| known.manual && known.delivery == letter.delivery);
         if !waiting {
             self.deleted[0].remove(&retry.id());
             self.outbox.put_retry(retry.clone());

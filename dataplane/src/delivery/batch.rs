@@ -64,8 +64,8 @@ impl Subscriber {
         if !matches!(again, Picked::Nothing) {
             return again;
         }
-        // An ordered lane must know of all that waits before it goes on.
-        if self.is_ordered() && (self.keys.len() >= MAX_KEYED || self.spilled || self.loading) {
+        // An ordered lane must know of all keys that wait before it goes on.
+        if self.is_ordered() && (self.keys.len() >= MAX_KEYED || !self.retries.has_all_keyed()) {
             return Picked::Nothing;
         }
         if self.is_batch() { self.gather(now, names, fill) } else { self.one(now, names) }
@@ -109,7 +109,7 @@ impl Subscriber {
                 }
                 Origin::Retry(retry) => {
                     self.flying.remove(&retry.id());
-                    self.retries.insert(retry.id(), *retry);
+                    self.retries.put(*retry);
                 }
             }
         }
@@ -123,7 +123,7 @@ impl Subscriber {
         let mut alike = None;
         // A key's events are taken by their offsets; without keys the due time decides.
         let mut due: Vec<&Retry> = Vec::new();
-        for retry in self.retries.values().take_while(|retry| retry.due <= now) {
+        for retry in self.retries.in_memory().values().take_while(|retry| retry.due <= now) {
             if due.len() >= fill.events && retry.key_hash.is_none() {
                 break;
             }
@@ -154,7 +154,7 @@ impl Subscriber {
     }
 
     fn begin(&mut self, id: RetryId) -> Option<Item> {
-        let retry = self.retries.remove(&id)?;
+        let retry = self.retries.take(&id)?;
         self.flying.insert(id);
         Some(Item::again(retry))
     }

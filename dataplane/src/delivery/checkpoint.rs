@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use posthorn_domain::time::Time;
 use posthorn_storage::state::{Base, Batch, LaneState, StateError};
+use tokio::sync::oneshot;
 
 use super::catchup::show_lagging;
 use super::lane::LaneKey;
@@ -20,6 +21,14 @@ impl Shard {
         if self.commit.at.is_none() {
             self.commit.at = Some(self.context.clock.now().after(self.context.config.checkpoint_interval));
         }
+    }
+
+    /// Has one written at once; resolves when all is stored that there is to store now, or the shard has ended.
+    pub(super) fn all_written(&mut self) -> oneshot::Receiver<()> {
+        let (written, all_written) = oneshot::channel();
+        self.after_commit.push(written);
+        self.commit.at = Some(Time::ZERO);
+        all_written
     }
 
     /// Whether anything is not stored yet.

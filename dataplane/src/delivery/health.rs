@@ -126,7 +126,7 @@ impl Shard {
         let opened = subscriber.breaker.opened();
         Some(SubscriptionState {
             in_flight: u64::from(subscriber.in_flight),
-            waiting: subscriber.retries.len() as u64,
+            waiting: subscriber.retries.len(),
             lag: lag.sum(),
             breaker: subscriber.breaker.name().into(),
             last_error: subscriber.last_error.clone(),

@@ -11,6 +11,7 @@
 
 mod ask;
 mod attempt;
+mod backlog;
 mod batch;
 mod blocking;
 mod breaker;
@@ -23,6 +24,7 @@ mod door;
 mod doubts;
 mod feed;
 mod flow;
+mod gone;
 mod health;
 mod item;
 mod keys;

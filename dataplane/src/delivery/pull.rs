@@ -2,6 +2,10 @@
 //!
 //! What waits for another attempt stays in the retry store, and is given to readers first; it is settled when they say so.
 
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
 use posthorn_domain::ids::{DeliveryId, SubscriptionId};
 use posthorn_domain::names::TopicName;
 use posthorn_domain::position::Position;
@@ -15,9 +19,12 @@ use super::lane::Mode;
 use super::shard::Shard;
 use super::subscriber::Subscriber;
 use super::window::Window;
+use super::work::Done;
 
 /// Waiting deliveries that a reader is told of at once; the rest follow when these are settled.
 const WAITING: usize = 256;
+/// How long after a refused deletion it is tried again.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// What a reader may have of a subscription.
 #[derive(Clone, Debug)]
@@ -35,8 +42,10 @@ pub enum Pull {
 pub struct Pulled {
     /// On each partition that it may read.
     pub places: Vec<Place>,
-    /// Events that were sent in vain and wait.
+    /// The first of the events that were sent in vain and wait.
     pub waiting: Vec<Waiting>,
+    /// How many of them there are beside those.
+    pub more_waiting: u64,
 }
 
 /// Where it stands on one partition.
@@ -76,6 +85,9 @@ pub struct Moves {
     pub seek: bool,
 }
 
+/// From where on something holds: topic, partition, offset.
+type From = super::retention::Place;
+
 impl Shard {
     /// Where a reader goes on. What pushing had taken into memory goes back to the log.
     pub(super) fn pulled(&mut self, id: SubscriptionId) -> Option<Pull> {
@@ -83,7 +95,7 @@ impl Shard {
         if !subscriber.route.is_pulled() {
             return Some(Pull::NotPulled);
         }
-        if subscriber.in_flight > 0 || subscriber.loading || is_starting(subscriber) {
+        if subscriber.in_flight > 0 || subscriber.retries.is_busy() || is_starting(subscriber) {
             return Some(Pull::Busy);
         }
         let mut pulled = Pulled::default();
@@ -98,30 +110,72 @@ impl Shard {
         }
         let Subscriber { ready, lanes, retries, .. } = &mut **subscriber;
         ready.retain(|key| lanes.get(key).is_some_and(|lane| !lane.queue.is_empty()));
-        pulled.waiting = retries.values().filter_map(waiting).take(WAITING).collect();
+        let mut waiting = retries.in_memory().values().filter_map(waiting);
+        pulled.waiting = waiting.by_ref().take(WAITING).collect();
+        // What only the store has is counted as one kind: the others in it are few.
+        pulled.more_waiting = waiting.count() as u64 + retries.beyond();
         Some(Pull::Ready(pulled))
     }
 
     pub(super) fn on_moved(&mut self, id: SubscriptionId, moves: &Moves, answer: oneshot::Sender<bool>, stored: oneshot::Sender<()>) {
         let taken = matches!(self.pulled(id), Some(Pull::Ready(_)));
         if taken {
-            self.move_lanes(id, moves);
-            self.after_commit.push(stored);
-            self.commit.at = Some(Time::ZERO);
+            let left = self.move_lanes(id, moves);
+            match self.subscribers.get_mut(&id).filter(|subscriber| !left.is_empty() && !subscriber.retries.has_all()) {
+                Some(subscriber) => {
+                    subscriber.retries.begin_sweep();
+                    self.sweep(id, left, stored);
+                }
+                None => {
+                    self.after_commit.push(stored);
+                    self.commit.at = Some(Time::ZERO);
+                }
+            }
             self.look_at(id);
         }
         // Who asked may have given up.
         answer.send(taken).ok();
     }
 
-    fn move_lanes(&mut self, id: SubscriptionId, moves: &Moves) {
-        let mut done: Vec<RetryId> = Vec::new();
+    /// Rids the store of what waits from these places on, beyond what was in memory. It begins once all that was put there before is
+    /// written, and until it has ended nothing is sent or read: of what is put meanwhile some could go with it.
+    fn sweep(&mut self, id: SubscriptionId, places: Vec<From>, answer: oneshot::Sender<()>) {
+        let (written, context) = (self.all_written(), Rc::clone(&self.context));
+        let places: Arc<[From]> = places.into();
+        self.work.push(Box::pin(async move {
+            // A shard that ends meanwhile has not answered.
+            drop(written.await);
+            loop {
+                let (state, places) = (Arc::clone(&context.state), Arc::clone(&places));
+                match context.blocking.run(move || state.remove_waiting(id, &places)).await {
+                    Some(Ok(removed)) => return Done::Swept { subscription: id, removed, answer },
+                    Some(Err(error)) => tracing::warn!(%error, subscription = %id, "what a reader passed over remains"),
+                    // The process ends.
+                    None => return Done::Nothing,
+                }
+                tokio::time::sleep(AGAIN).await;
+            }
+        }));
+    }
+
+    pub(super) fn on_swept(&mut self, id: SubscriptionId, removed: u64, answer: oneshot::Sender<()>) {
+        if let Some(subscriber) = self.subscribers.get_mut(&id) {
+            subscriber.retries.end_sweep(removed);
+            self.look_at(id);
+        }
+        // Who asked may have given up.
+        answer.send(()).ok();
+    }
+
+    /// Gives back the places from which on nothing waits any more.
+    fn move_lanes(&mut self, id: SubscriptionId, moves: &Moves) -> Vec<From> {
+        let (mut done, mut left): (Vec<RetryId>, Vec<From>) = Default::default();
         for (topic, incarnation, partition, next) in &moves.next {
             let Some(number) = self.numbers.get(&(topic.clone(), *partition)).copied() else { continue };
             if self.parts.get(&number).is_none_or(|part| part.topic.topic.meta.incarnation != *incarnation) {
                 continue;
             }
-            let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
+            let Some(subscriber) = self.subscribers.get_mut(&id) else { return left };
             let key = super::lane::LaneKey { part: number, replay: None };
             let Some(lane) = subscriber.lanes.get_mut(&key) else { continue };
             let Mode::Lagging { next: before, .. } = lane.mode else { continue };
@@ -131,25 +185,31 @@ impl Shard {
             lane.mode = Mode::Lagging { next: *next, reading: false };
             self.dirty_lanes.insert((id, key));
             // Those that are in the stream again, or that a seek leaves behind.
-            let here = |place: &Waiting| place.topic == *topic && place.partition == *partition;
-            let again = |place: &Waiting| here(place) && (moves.seek || (back && place.offset >= *next));
-            done.extend(subscriber.retries.values().filter(|retry| waiting(retry).is_some_and(|place| again(&place))).map(Retry::id));
+            if !back && !moves.seek {
+                continue;
+            }
+            let from = if moves.seek { 0 } else { *next };
+            let again = |place: &Waiting| place.topic == *topic && place.partition == *partition && place.offset >= from;
+            let waits = subscriber.retries.in_memory().values().filter(|retry| waiting(retry).is_some_and(|place| again(&place)));
+            done.extend(waits.map(Retry::id));
+            left.push((topic.clone(), *partition, from));
         }
         for id in done {
             self.end_waiting(id, false);
         }
-        let Some(subscriber) = self.subscribers.get(&id) else { return };
+        let Some(subscriber) = self.subscribers.get(&id) else { return left };
         let had = |retry: &&Retry| waiting(retry).is_some_and(|place| moves.had.contains(&place));
-        let had: Vec<_> = subscriber.retries.values().filter(had).map(Retry::id).collect();
+        let had: Vec<_> = subscriber.retries.in_memory().values().filter(had).map(Retry::id).collect();
         for id in had {
             self.end_waiting(id, true);
         }
+        left
     }
 
     /// The waiting delivery is over: its event was had by a reader, or is in the stream again.
     fn end_waiting(&mut self, id: RetryId, had: bool) {
         let Some(subscriber) = self.subscribers.get_mut(&id.subscription) else { return };
-        let Some(retry) = subscriber.retries.remove(&id) else { return };
+        let Some(retry) = subscriber.retries.take(&id) else { return };
         subscriber.keys.free(retry.key_hash, offset_of(&retry));
         self.outbox.delete_retry(id);
         self.deleted[0].insert(id);

@@ -191,10 +191,15 @@ impl Shard {
         run.row.considered = shown.considered;
         let waiting = run.row.waiting;
         let lanes: Vec<_> = subscriber.lanes.keys().filter(|key| key.replay == Some(replay)).copied().collect();
-        let retries: Vec<RetryId> =
-            subscriber.retries.values().filter(|retry| retry.replay == Some(replay)).map(posthorn_storage::state::Retry::id).collect();
+        let retries: Vec<RetryId> = subscriber
+            .retries
+            .in_memory()
+            .values()
+            .filter(|retry| retry.replay == Some(replay))
+            .map(posthorn_storage::state::Retry::id)
+            .collect();
         for retry in retries {
-            if let Some(gone) = subscriber.retries.remove(&retry) {
+            if let Some(gone) = subscriber.retries.take(&retry) {
                 subscriber.keys.free(gone.key_hash, offset_of(&gone));
             }
             self.outbox.delete_retry(retry);
@@ -223,7 +228,7 @@ impl Shard {
             loop {
                 let state = Arc::clone(&state);
                 match blocking.run(move || state.remove_replay(id, replay)).await {
-                    Some(Ok(_)) => return Done::ReplayCleared { subscription: id, replay },
+                    Some(Ok(removed)) => return Done::ReplayCleared { subscription: id, replay, removed },
                     Some(Err(error)) => tracing::warn!(%error, subscription = %id, %replay, "what waits of a cancelled replay remains"),
                     // The process ends.
                     None => return Done::Nothing,
@@ -233,8 +238,10 @@ impl Shard {
         }));
     }
 
-    pub(super) fn on_replay_cleared(&mut self, id: SubscriptionId, replay: ReplayId) {
-        let Some(run) = self.subscribers.get_mut(&id).and_then(|subscriber| subscriber.replays.runs.get_mut(&replay)) else { return };
+    pub(super) fn on_replay_cleared(&mut self, id: SubscriptionId, replay: ReplayId, removed: u64) {
+        let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
+        subscriber.retries.swept(removed);
+        let Some(run) = subscriber.replays.runs.get_mut(&replay) else { return };
         run.row.waiting = 0;
         self.dirty_replays.insert((id, replay));
         self.checkpoint_soon();

@@ -19,7 +19,7 @@ use super::batch::offset_of;
 use super::item::{Item, Origin};
 use super::retention::{Place, allows};
 use super::shard::{Context, Shard};
-use super::subscriber::{RETRIES_IN_MEMORY, Subscriber};
+use super::subscriber::Subscriber;
 use super::tell;
 use super::work::Done;
 use crate::route::Table;
@@ -27,6 +27,8 @@ use crate::route::Table;
 /// Bytes of the log that are read for the event of one delivery; those of its neighbours are found there too.
 const PAGE_BYTES: usize = 64 << 10;
 const PAGE_RECORDS: usize = 512;
+/// Rows of the store that are looked at together.
+const PAGE_ROWS: usize = 1024;
 /// Bytes of events that one step holds.
 const STEP_BYTES: usize = 1 << 20;
 
@@ -74,7 +76,9 @@ pub(super) enum Found {
 impl Shard {
     /// Begins the search below these places. Answered once what it finds is stored, and all that was to be stored before.
     pub(super) fn rescue(&mut self, places: Arc<[Place]>, room: usize, answer: oneshot::Sender<()>) {
-        let may_lose = |subscriber: &Subscriber| subscriber.spilled || subscriber.retries.values().any(|retry| is_below(retry, &places));
+        let may_lose = |subscriber: &Subscriber| {
+            !subscriber.retries.has_all() || subscriber.retries.in_memory().values().any(|retry| is_below(retry, &places))
+        };
         let owners = self.subscribers.iter().filter(|(_, subscriber)| may_lose(subscriber)).map(|(id, _)| *id).collect();
         let rescue = Rescue { places, owners, stage: Stage::Fresh, waiting: Vec::new(), letters: 0, room, answer };
         self.go_on_rescuing(Box::new(rescue));
@@ -89,22 +93,17 @@ impl Shard {
             };
             match rescue.stage {
                 Stage::Fresh => {
-                    let waiting = subscriber.retries.values().filter(|retry| is_below(retry, &rescue.places));
+                    let waiting = subscriber.retries.in_memory().values().filter(|retry| is_below(retry, &rescue.places));
                     rescue.waiting = waiting.cloned().collect();
                     rescue.stage = Stage::Memory;
                 }
-                Stage::Memory if subscriber.spilled => rescue.stage = Stage::Store(None),
+                Stage::Memory if !subscriber.retries.has_all() => rescue.stage = Stage::Store(None),
                 Stage::Memory | Stage::End => rescue.next_owner(),
                 Stage::Store(_) => break,
             }
         }
         // What was put off lately is in the store once all is written that there is to write now.
-        let written = (rescue.waiting.is_empty() && rescue.stage == Stage::Store(None)).then(|| {
-            let (written, all_written) = oneshot::channel();
-            self.after_commit.push(written);
-            self.commit.at = Some(Time::ZERO);
-            all_written
-        });
+        let written = (rescue.waiting.is_empty() && rescue.stage == Stage::Store(None)).then(|| self.all_written());
         let (context, table) = (Rc::clone(&self.context), Arc::clone(&self.table));
         self.work.push(Box::pin(async move {
             if let Some(written) = written {
@@ -182,13 +181,14 @@ impl Shard {
         if subscriber.replays.is_cancelled(retry.replay) {
             return false;
         }
-        if subscriber.retries.remove(&key).is_some() {
+        if subscriber.retries.take(&key).is_some() {
             return true;
         }
         let known = subscriber.flying.contains(&key) || self.deleted.iter().any(|deleted| deleted.contains(&key));
-        if known || !from_store {
+        if known || !from_store || !subscriber.retries.is_beyond(retry) {
             return false;
         }
+        subscriber.retries.take_beyond();
         // As if it had been in memory: settling frees it.
         subscriber.keys.block(retry.key_hash, offset_of(retry));
         true
@@ -222,9 +222,9 @@ impl Rescue {
     async fn load(&mut self, context: &Context) {
         while let (true, Stage::Store(after), Some(owner)) = (self.waiting.is_empty(), self.stage, self.owners.last().copied()) {
             let state = Arc::clone(&context.state);
-            match context.blocking.run(move || state.retries(owner, after, RETRIES_IN_MEMORY)).await {
+            match context.blocking.run(move || state.retries(owner, after, PAGE_ROWS)).await {
                 Some(Ok(mut page)) => {
-                    let more = page.len() >= RETRIES_IN_MEMORY;
+                    let more = page.len() >= PAGE_ROWS;
                     self.stage = page.last().filter(|_| more).map_or(Stage::End, |last| Stage::Store(Some(last.id())));
                     page.retain(|retry| is_below(retry, &self.places));
                     self.waiting = page;

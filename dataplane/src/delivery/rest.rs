@@ -32,8 +32,8 @@ impl Shard {
     /// A new subscription that has its places rests when it is at the end of every partition.
     pub(super) fn lay_to_rest(&mut self, id: SubscriptionId) -> bool {
         let is_blank = |subscriber: &Subscriber| {
-            let Subscriber { lanes, retries, replays, spilled, .. } = subscriber;
-            lanes.is_empty() && retries.is_empty() && replays.is_empty() && !spilled && subscriber.to_keep() == (None, false)
+            let Subscriber { lanes, retries, replays, .. } = subscriber;
+            lanes.is_empty() && retries.is_empty() && replays.is_empty() && subscriber.to_keep() == (None, false)
         };
         let rests = self.subscribers.get(&id).is_some_and(|subscriber| subscriber.route.pushes() && is_blank(subscriber));
         if rests {
@@ -48,7 +48,7 @@ impl Shard {
         if self.subscribers.contains_key(&id) || !self.is_mine(id) || !route.pushes() || target_of(route).is_none() {
             return false;
         }
-        let mut subscriber = Box::new(Subscriber::new(Arc::clone(route)));
+        let mut subscriber = Box::new(Subscriber::new(Arc::clone(route), self.backlog(false)));
         subscriber.replays = Replays::restored(Vec::new(), self.context.config.max_in_flight_per_subscription);
         health::show_roused(&mut subscriber);
         self.subscribers.insert(id, subscriber);

@@ -62,13 +62,13 @@ impl Shard {
                 Mode::Lagging { next: u64::MAX, .. } => 0,
                 _ => lane.cursor(part.fed),
             });
-            let waiting = subscriber.retries.values().filter_map(|retry| match &retry.source {
+            let waiting = subscriber.retries.in_memory().values().filter_map(|retry| match &retry.source {
                 RetrySource::Log { topic: of, partition: at, offset, .. } if of == topic && *at == partition => Some(*offset),
                 _ => None,
             });
             least = lanes.chain(waiting).fold(least, u64::min);
             // Of what is being attempted only the store knows the place.
-            if subscriber.spilled || !subscriber.flying.is_empty() {
+            if !subscriber.retries.has_all() || !subscriber.flying.is_empty() {
                 needed.spilled.push(subscriber.id());
             }
         }

@@ -9,9 +9,10 @@ use posthorn_domain::qos::DeadLetter as DeadLetterRule;
 use posthorn_domain::reason::Reason;
 use posthorn_domain::time::Time;
 use posthorn_storage::attempts::{Attempt, ERROR_MAX, HEAD_MAX, Outcome, event_hash};
-use posthorn_storage::state::{DeadLetter, Retry, RetrySource, StateError};
+use posthorn_storage::state::{DeadLetter, Retry, RetrySource};
 
 use super::attempt::{Progress, Step, dice};
+use super::backlog::{Backlog, Found};
 use super::health::Signal;
 use super::item::{Item, Origin};
 use super::lane::{LaneKey, weight};
@@ -19,7 +20,7 @@ use super::outcome::Verdict;
 use super::replays::Went;
 use super::retention::allows;
 use super::shard::Shard;
-use super::subscriber::{Items, RETRIES_IN_MEMORY};
+use super::subscriber::Items;
 use super::tell::{self, DISABLE_AFTER};
 use super::work::{self, Attempted, Ending, Loss};
 
@@ -123,16 +124,6 @@ impl Shard {
                 self.disable(id, Reason::EndpointGone.as_str());
                 self.give_up(id, item, Reason::EndpointGone, "the endpoint answered 410", Some(report), now);
             }
-        }
-    }
-
-    /// No further attempts; the control plane is asked to disable it, and says so to its owner.
-    fn disable(&mut self, id: SubscriptionId, reason: &'static str) {
-        let Some(subscriber) = self.subscribers.get_mut(&id).filter(|subscriber| !subscriber.gone) else { return };
-        subscriber.gone = true;
-        tracing::warn!(subscription = %id, reason, "the endpoint is given up; the subscription is disabled");
-        if self.context.gone.try_send((id, reason)).is_err() {
-            tracing::warn!(subscription = %id, reason, "the control plane could not be told to disable the subscription");
         }
     }
 
@@ -264,6 +255,7 @@ impl Shard {
             }
             Origin::Retry(retry) => {
                 subscriber.flying.remove(&retry.id());
+                subscriber.retries.ended(retry.id());
                 self.outbox.delete_retry(retry.id());
                 self.deleted[0].insert(retry.id());
             }
@@ -317,31 +309,22 @@ impl Shard {
         });
     }
 
-    /// Loads more retries when memory has few and the store has more.
-    pub(super) fn refill_retries(&mut self, id: SubscriptionId) {
-        let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
-        if subscriber.spilled && !subscriber.loading && subscriber.retries.len() < RETRIES_IN_MEMORY / 4 {
-            subscriber.loading = true;
-            self.work.push(Box::pin(work::load_retries(Rc::clone(&self.context), id, RETRIES_IN_MEMORY)));
-        }
+    /// Memory for what waits, of which the store may have some `left` by an earlier process.
+    pub(super) fn backlog(&self, left: bool) -> Backlog {
+        Backlog::new(self.context.config.max_retries_in_memory, left)
     }
 
-    pub(super) fn on_retries(&mut self, id: SubscriptionId, loaded: Result<Vec<Retry>, StateError>) {
+    /// Loads more retries when memory has few and the store has more, once the store has all that was put there.
+    pub(super) fn refill_retries(&mut self, id: SubscriptionId) {
+        let Some(span) = self.subscribers.get_mut(&id).and_then(|subscriber| subscriber.retries.begin_load()) else { return };
+        let written = self.all_written();
+        let limit = self.context.config.max_retries_in_memory;
+        self.work.push(Box::pin(work::load_retries(Rc::clone(&self.context), id, span, limit, written)));
+    }
+
+    pub(super) fn on_retries(&mut self, id: SubscriptionId, found: Found) {
         let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
-        subscriber.loading = false;
-        match loaded {
-            Ok(retries) => {
-                subscriber.spilled = retries.len() >= RETRIES_IN_MEMORY;
-                for retry in retries {
-                    let key = retry.id();
-                    let known = subscriber.flying.contains(&key) || self.deleted.iter().any(|deleted| deleted.contains(&key));
-                    if !known && !subscriber.replays.is_cancelled(retry.replay) {
-                        subscriber.wait(retry);
-                    }
-                }
-            }
-            Err(error) => tracing::error!(%error, subscription = %id, "waiting deliveries cannot be loaded"),
-        }
+        subscriber.take_up(found);
         self.look_at(id);
     }
 }

@@ -33,7 +33,7 @@ use super::pages::Pages;
 use super::part::Part;
 use super::purse::Purse;
 use super::signatures::Signatures;
-use super::subscriber::{Hold, Names, RETRIES_IN_MEMORY, Subscriber};
+use super::subscriber::{Hold, Names, Subscriber};
 use super::tables::Restored;
 use super::work::{self, Done, Outfit};
 use super::writer::WriterHandle;
@@ -149,7 +149,7 @@ pub(super) struct Commit {
 impl Shard {
     pub(super) fn new(context: Context, restored: Restored, purse: Purse) -> Self {
         let (for_pages, budget) = budget::parts(context.config.max_tail_bytes, context.shards);
-        let memory = context.config.max_lane_events.max(RETRIES_IN_MEMORY);
+        let memory = context.config.max_lane_events.max(context.config.max_retries_in_memory);
         let doubts = if restored.clean { Doubts::default() } else { Doubts::after_a_crash(context.clock.now(), memory) };
         Self {
             purse,
@@ -233,10 +233,11 @@ impl Shard {
             Done::Attempt(attempted) => self.on_attempt(*attempted),
             Done::Page { part, from, page } => self.on_page(part, from, page),
             Done::Part { part, page } => self.on_part_page(part, page),
-            Done::Retries { subscription, loaded } => self.on_retries(subscription, loaded),
+            Done::Retries { subscription, found } => self.on_retries(subscription, found),
+            Done::Swept { subscription, removed, answer } => self.on_swept(subscription, removed, answer),
             Done::Passing { passing, page } => self.on_passing(*passing, page),
             Done::Rescued { rescue, found } => self.on_rescued(rescue, found),
-            Done::ReplayCleared { subscription, replay } => self.on_replay_cleared(subscription, replay),
+            Done::ReplayCleared { subscription, replay, removed } => self.on_replay_cleared(subscription, replay, removed),
             Done::Committed(result) => self.on_committed(result),
             Done::Nothing => {}
             Done::Start { subscription, part, offset } => self.on_start(subscription, part, offset),
@@ -349,6 +350,7 @@ impl Shard {
         if let Some(at) = self.subscribers.get_mut(&id).and_then(|subscriber| subscriber.replays.take_due()) {
             self.wake(id, at);
         }
+        self.ask_to_disable(id, now);
         self.read_on(id);
         self.refill_retries(id);
         if let Some(subscriber) = self.subscribers.get_mut(&id) {
@@ -417,7 +419,7 @@ impl Shard {
 
     fn next_wake(&self) -> Option<Time> {
         let first = self.wakes.first().map(|(at, _)| *at);
-        let commit = self.commit.at.filter(|_| self.commit.under_way.is_none());
+        let commit = self.commit.at.filter(|_| self.commit.under_way.is_none() && self.starting == 0);
         let tokens = self.purse.wake().filter(|_| !self.is_halted());
         [first, commit, tokens].into_iter().flatten().min()
     }

@@ -1,6 +1,6 @@
 //! One subscription on its shard: its lanes, its retries, its limits, and which delivery goes out next. No I/O here.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,11 +17,13 @@ use posthorn_storage::log::Wanted;
 use posthorn_storage::state::{Retry, RetryId};
 use smallvec::SmallVec;
 
+use super::backlog::{Backlog, Found};
 use super::batch::offset_of;
 use super::breaker::{Breaker, Gate};
 use super::budget::Budget;
 use super::door::Door;
 use super::flow::Flow;
+use super::gone::Gone;
 use super::item::{Item, Origin};
 use super::keys::Keys;
 use super::lane::{Lane, LaneKey};
@@ -32,9 +34,6 @@ use super::request::Template;
 use super::signatures::Signatures;
 use crate::egress::Target;
 use crate::route::SubscriptionRoute;
-
-/// Retries that are held in memory; the rest wait in the store.
-pub(super) const RETRIES_IN_MEMORY: usize = 1024;
 
 /// What goes out in one request.
 pub(super) type Items = SmallVec<[Item; 1]>;
@@ -53,11 +52,8 @@ pub(super) struct Subscriber {
     pub(super) breaker: Breaker,
     pub(super) flow: Flow,
     pub(super) rate: Rate,
-    pub(super) retries: BTreeMap<RetryId, Retry>,
+    pub(super) retries: Backlog,
     pub(super) replays: Replays,
-    /// Whether the store has retries that are not in memory.
-    pub(super) spilled: bool,
-    pub(super) loading: bool,
     /// Retries that are being attempted.
     pub(super) flying: HashSet<RetryId>,
     /// Ordering keys with a delivery under way or waiting.
@@ -70,7 +66,7 @@ pub(super) struct Subscriber {
     pub(super) in_line: bool,
     wanted: Option<Rc<Wanted>>,
     /// Set when it is to be disabled: the endpoint answered 410, or failed for too long. Cleared by a new revision of it.
-    pub(super) gone: bool,
+    pub(super) gone: Option<Gone>,
     /// When the first of the attempts ended that have all failed, and none has succeeded since.
     pub(super) failing_since: Option<Time>,
     /// Whether it was told that the endpoint is down.
@@ -80,7 +76,7 @@ pub(super) struct Subscriber {
     /// The state of the breaker that the metrics show.
     pub(super) shown: Option<&'static str>,
     /// How many retries they show.
-    pub(super) shown_waiting: usize,
+    pub(super) shown_waiting: u64,
     /// How many lanes they show as behind.
     pub(super) shown_lagging: usize,
     pub(super) last_error: Option<String>,
@@ -105,7 +101,7 @@ pub(super) type Names = HashMap<u32, (TopicName, u32)>;
 
 impl Subscriber {
     /// Of a route whose [`target_of`] there is.
-    pub(super) fn new(route: Arc<SubscriptionRoute>) -> Self {
+    pub(super) fn new(route: Arc<SubscriptionRoute>, retries: Backlog) -> Self {
         let mut rate = Rate::default();
         rate.set(route.subscription().spec.limits.rate);
         Self {
@@ -118,17 +114,15 @@ impl Subscriber {
             breaker: Breaker::default(),
             flow: Flow::default(),
             rate,
-            retries: BTreeMap::new(),
+            retries,
             replays: Replays::default(),
-            spilled: false,
-            loading: false,
             flying: HashSet::default(),
             keys: Keys::default(),
             smaller: None,
             flush: false,
             in_line: false,
             wanted: None,
-            gone: false,
+            gone: None,
             failing_since: None,
             told_down: false,
             kept: (None, false),
@@ -143,7 +137,7 @@ impl Subscriber {
     /// The subscription changed, to one whose [`target_of`] there is.
     pub(super) fn change(&mut self, route: Arc<SubscriptionRoute>) {
         self.rate.set(route.subscription().spec.limits.rate);
-        self.gone = false;
+        self.gone = None;
         self.failing_since = None;
         // Perhaps another endpoint, of which nothing is known yet.
         self.flow.forget();
@@ -172,7 +166,7 @@ impl Subscriber {
 
     /// Whether it may send at all.
     pub(super) fn is_live(&self) -> bool {
-        self.route.pushes() && !self.gone
+        self.route.pushes() && self.gone.is_none()
     }
 
     /// Whether it sees the events of one key in order (I12).
@@ -183,7 +177,7 @@ impl Subscriber {
     /// Whether a request may go out at `now`.
     pub(super) fn gate(&self, now: Time, max_in_flight: u32) -> Result<(), Hold> {
         let most = self.most_in_flight(max_in_flight);
-        if !self.is_live() || self.in_flight >= most {
+        if !self.is_live() || self.retries.is_swept() || self.in_flight >= most {
             return Err(Hold::Open);
         }
         self.flow.ready(now).map_err(Hold::Until)?;
@@ -197,7 +191,7 @@ impl Subscriber {
 
     /// When the next retry will be due that is not yet.
     pub(super) fn next_due(&self, now: Time) -> Option<Time> {
-        self.retries.keys().map(|id| id.due).find(|due| *due > now)
+        self.retries.in_memory().keys().map(|id| id.due).find(|due| *due > now)
     }
 
     /// Whether it is behind on some partition, and so has to stand back for those that are not.
@@ -207,7 +201,7 @@ impl Subscriber {
 
     /// Whether a retry is due.
     pub(super) fn is_due(&self, now: Time) -> bool {
-        self.retries.keys().next().is_some_and(|id| id.due <= now)
+        self.retries.in_memory().keys().next().is_some_and(|id| id.due <= now)
     }
 
     /// As [`Lane::cut`].
@@ -236,19 +230,19 @@ impl Subscriber {
         now.since(*self.failing_since.get_or_insert(now))
     }
 
-    /// Puts a retry among those in memory. When they are too many the one that is due last makes room, of those without a key: order
-    /// is kept of what is in memory.
+    /// One more waits; its row is in the outbox.
     pub(super) fn wait(&mut self, retry: Retry) {
         let (key, offset) = (retry.key_hash, offset_of(&retry));
-        if self.retries.insert(retry.id(), retry).is_none() {
+        if self.retries.put(retry) {
             self.keys.block(key, offset);
         }
-        if self.retries.len() > RETRIES_IN_MEMORY
-            && let Some(last) = self.retries.values().rev().find(|retry| retry.key_hash.is_none()).map(Retry::id)
-        {
-            self.retries.remove(&last);
-            self.spilled = true;
-        }
+    }
+
+    /// What was read of the store waits in memory now.
+    pub(super) fn take_up(&mut self, found: Found) {
+        let Self { retries, flying, replays, keys, .. } = self;
+        let is_known = |retry: &Retry| flying.contains(&retry.id()) || replays.is_cancelled(retry.replay);
+        retries.take_up(found, is_known, |retry| keys.block(retry.key_hash, offset_of(retry)));
     }
 }
 

@@ -189,8 +189,8 @@ impl Shard {
                 self.note_health(id);
             }
             None => {
-                let mut subscriber = Box::new(Subscriber::new(route));
-                subscriber.spilled = self.restored.waiting.remove(&id);
+                let left = self.restored.waiting.remove(&id);
+                let mut subscriber = Box::new(Subscriber::new(route, self.backlog(left)));
                 let most = self.context.config.max_in_flight_per_subscription;
                 subscriber.replays = Replays::restored(self.restored.replays.remove(&id).unwrap_or_default(), most);
                 if let Some(health) = self.restored.health.remove(&id) {

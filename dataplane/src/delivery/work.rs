@@ -11,20 +11,25 @@ use posthorn_domain::reason::Reason;
 use posthorn_domain::record::{Record, Stored};
 use posthorn_domain::time::Time;
 use posthorn_storage::log::{LogError, Page};
-use posthorn_storage::state::{Retry, RetrySource, State, StateError};
+use posthorn_storage::state::{Retry, RetryId, RetrySource, State, StateError};
 use smallvec::SmallVec;
+use tokio::sync::oneshot;
 
+use super::backlog::{Found, Span};
 use super::batch::message_of;
 use super::door::Place;
 use super::item::{Item, Origin};
 use super::outcome::{Verdict, classify};
 use super::request::{Envelope, Template};
-use super::rescue::{Found, Rescue};
+use super::rescue::{self, Rescue};
 use super::retention::Passing;
 use super::shard::Context;
 use super::subscriber::Items;
 use crate::egress::{AllowedRate, Target};
 use crate::route::{SubscriptionRoute, Table};
+
+/// When what the store could not give is asked for again.
+const READ_AGAIN: Duration = Duration::from_millis(500);
 
 /// What ended.
 pub(super) enum Done {
@@ -35,13 +40,15 @@ pub(super) enum Done {
     /// A partition's read.
     Part { part: u32, page: Result<Page, LogError> },
     /// A load of retries from the store.
-    Retries { subscription: SubscriptionId, loaded: Result<Vec<Retry>, StateError> },
+    Retries { subscription: SubscriptionId, found: Found },
+    /// The deletion of what waited of a pulled subscription and was passed over.
+    Swept { subscription: SubscriptionId, removed: u64, answer: oneshot::Sender<()> },
     /// A read of events that are about to go.
     Passing { passing: Box<Passing>, page: Result<Page, LogError> },
     /// A search for waiting deliveries whose events are about to go.
-    Rescued { rescue: Box<Rescue>, found: Vec<(Retry, Found)> },
+    Rescued { rescue: Box<Rescue>, found: Vec<(Retry, rescue::Found)> },
     /// The deletion of what waited of a cancelled replay.
-    ReplayCleared { subscription: SubscriptionId, replay: ReplayId },
+    ReplayCleared { subscription: SubscriptionId, replay: ReplayId, removed: u64 },
     /// A checkpoint.
     Committed(Result<(), StateError>),
     /// Something that answered for itself.
@@ -118,6 +125,11 @@ pub(super) async fn attempt(context: Rc<Context>, outfit: Outfit, items: Items) 
     let (mut ready, mut lost, mut rest) = (Items::new(), Vec::new(), Items::new());
     let mut bytes = 0;
     for mut item in items {
+        // What has no room is not loaded, and nothing goes before it that came after it.
+        if !rest.is_empty() || (!ready.is_empty() && bytes >= outfit.max_bytes) {
+            rest.push(item);
+            continue;
+        }
         let loaded = match &item.stored {
             Some(_) => Ok(()),
             None => Box::pin(load(&context, &outfit.table, &mut item)).await,
@@ -211,10 +223,50 @@ async fn load(context: &Context, table: &Table, item: &mut Item) -> Result<(), L
     Ok(())
 }
 
-/// Loads the subscription's retries that are due first.
-pub(super) async fn load_retries(context: Rc<Context>, subscription: SubscriptionId, limit: usize) -> Done {
-    let state: Arc<dyn State> = Arc::clone(&context.state);
-    let loaded = context.blocking.run(move || state.retries(subscription, None, limit)).await;
-    let loaded = loaded.unwrap_or_else(|| Err(StateError::Store("its thread ended".into())));
-    Done::Retries { subscription, loaded }
+/// Loads retries of the subscription, in whose memory there is room for so many, once all is written that was to be.
+pub(super) async fn load_retries(
+    context: Rc<Context>,
+    id: SubscriptionId,
+    span: Span,
+    limit: usize,
+    written: oneshot::Receiver<()>,
+) -> Done {
+    // A shard that ends meanwhile asks nothing more.
+    drop(written.await);
+    let (mut found, mut without_key) = (Found::default(), 0);
+    let mut after = if let Span::Behind(after) = span { Some(after) } else { None };
+    loop {
+        let Some(page) = retries(&context, id, after, limit).await else { return Done::Nothing };
+        after = page.last().filter(|_| page.len() >= limit).map(Retry::id);
+        if let Span::Behind(_) = span {
+            (found.retries, found.upto) = (page, after);
+            break;
+        }
+        // What has no key waits in the store beyond the limit, and is counted.
+        found.counted += page.len() as u64;
+        for retry in page {
+            without_key += usize::from(retry.key_hash.is_none());
+            if retry.key_hash.is_some() || without_key <= limit {
+                found.retries.push(retry);
+            }
+        }
+        if after.is_none() {
+            let last = found.retries.iter().rev().find(|retry| retry.key_hash.is_none());
+            found.upto = last.filter(|_| without_key > limit).map(Retry::id);
+            break;
+        }
+    }
+    Done::Retries { subscription: id, found }
+}
+
+/// A page of them; none when the process ends.
+async fn retries(context: &Context, id: SubscriptionId, after: Option<RetryId>, limit: usize) -> Option<Vec<Retry>> {
+    loop {
+        let state: Arc<dyn State> = Arc::clone(&context.state);
+        match context.blocking.run(move || state.retries(id, after, limit)).await? {
+            Ok(page) => return Some(page),
+            Err(error) => tracing::error!(%error, subscription = %id, "waiting deliveries cannot be loaded"),
+        }
+        tokio::time::sleep(READ_AGAIN).await;
+    }
 }

@@ -134,7 +134,8 @@ impl Readers {
         let moved: Vec<(PartKey, u64)> = target
             .next
             .iter()
-            .filter(|(key, next)| standing.parts.get(*key).is_some_and(|part| part.next != **next))
+            // A seek to where it stands passes over what waits.
+            .filter(|(key, next)| standing.parts.get(*key).is_some_and(|part| target.seek || part.next != **next))
             .map(|(key, next)| (key.clone(), *next))
             .collect();
         one.state.lock().group.commit(member, &moved, false, self.0.clock.now()).map_err(|refused| refusal(&refused))?;

@@ -56,6 +56,8 @@ pub(super) struct Standing {
     pub(super) parts: BTreeMap<PartKey, Part>,
     /// Events that pushing left waiting.
     pub(super) waiting: Vec<Waiting>,
+    /// How many of them there are beside those.
+    pub(super) more_waiting: u64,
     pub(super) wanted: Wanted,
     /// It has to wait for requests that are under way.
     pub(super) busy: bool,
@@ -133,7 +135,7 @@ impl One {
                 parts.insert(key, Part { route: Arc::clone(route), next, settled: Vec::new() });
             }
         }
-        Ok(Standing { parts, waiting: Vec::new(), wanted: Wanted::Own(Arc::clone(&definition.compiled)), busy: false })
+        Ok(Standing { parts, waiting: Vec::new(), more_waiting: 0, wanted: Wanted::Own(Arc::clone(&definition.compiled)), busy: false })
     }
 }
 
@@ -156,7 +158,7 @@ async fn subscription_standing(live: &Live, delivery: Option<&Handle>, id: Subsc
         let Some(topic) = topic.filter(|_| route.admits_topic(&place.topic)) else { continue };
         parts.insert((place.topic, place.partition), Part { route: Arc::clone(topic), next: place.next, settled: place.settled });
     }
-    Ok(Standing { parts, waiting: pulled.waiting, wanted: Wanted::Subscription(route), busy })
+    Ok(Standing { parts, waiting: pulled.waiting, more_waiting: pulled.more_waiting, wanted: Wanted::Subscription(route), busy })
 }
 
 impl Wanted {

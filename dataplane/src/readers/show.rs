@@ -45,7 +45,7 @@ impl Readers {
         let mut shown = json!({
             "name": one.name,
             "cursor": place(&one, &standing),
-            "lag": lag + standing.waiting.len() as u64,
+            "lag": lag + standing.waiting.len() as u64 + standing.more_waiting,
             "members": members.iter().map(member).collect::<Vec<_>>(),
         });
         if let Some(definition) = definition {

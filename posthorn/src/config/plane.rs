@@ -5,6 +5,9 @@ use posthorn_dataplane::config as plane;
 use super::Config;
 use super::raw::OnDamage;
 
+/// Deliveries that wait for another attempt in memory, of each subscription.
+const RETRIES_IN_MEMORY: usize = 1024;
+
 impl Config {
     /// For a data plane that follows the control plane at `control_url`.
     ///
@@ -84,6 +87,7 @@ impl Config {
             connection_max_age: delivery.connection_max_age.std(),
             max_tail_bytes: delivery.max_tail_bytes.as_usize(),
             max_lane_events: delivery.max_lane_events,
+            max_retries_in_memory: RETRIES_IN_MEMORY,
             max_batch_events: delivery.max_batch_events,
             max_batch_bytes: delivery.max_batch_bytes.as_usize(),
             checkpoint_interval: delivery.checkpoint_interval.std(),

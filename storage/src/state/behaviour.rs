@@ -248,7 +248,19 @@ fn replays(store: &impl State) {
     store.commit(batch, true).unwrap();
     let loaded = store.load().unwrap();
     assert_eq!((loaded.replays, loaded.clean), (vec![one.clone(), two.clone()], true));
-    assert_eq!(store.retries(subscription(1), None, 10).unwrap(), [of_replay(5), retry(subscription(1), 5), of_replay(6)]);
+    let all = [of_replay(5), retry(subscription(1), 5), of_replay(6)];
+    assert_eq!(store.retries(subscription(1), None, 10).unwrap(), all);
+    let RetrySource::Log { topic, partition, offset, .. } = all[1].source.clone() else { panic!("it is in the log") };
+    let from = |partition, offset| vec![(topic.clone(), partition, offset)];
+    for passed in [from(partition, offset + 1), from(partition + 1, 0)] {
+        assert_eq!(store.remove_waiting(subscription(1), &passed).unwrap(), 0, "{passed:?}");
+    }
+    assert_eq!(store.remove_waiting(subscription(2), &from(partition, 0)).unwrap(), 0);
+    assert_eq!(store.remove_waiting(subscription(1), &from(partition, offset)).unwrap(), 1);
+    assert_eq!(store.retries(subscription(1), None, 10).unwrap(), [of_replay(5), of_replay(6)]);
+    let mut batch = Batch::new();
+    batch.put_retry(retry(subscription(1), 5));
+    store.commit(batch, true).unwrap();
     assert_eq!(store.remove_replay(subscription(1), two.id).unwrap(), 0);
     assert_eq!(store.remove_replay(subscription(1), one.id).unwrap(), 2);
     assert_eq!(store.retries(subscription(1), None, 10).unwrap(), [retry(subscription(1), 5)]);

@@ -220,6 +220,10 @@ impl State for Embedded {
         self.remove_rows_of_replay(subscription, replay)
     }
 
+    fn remove_waiting(&self, subscription: SubscriptionId, from: &[(TopicName, u32, u64)]) -> Result<u64, StateError> {
+        self.remove_rows_of_waiting(subscription, from)
+    }
+
     fn remove_topic(&self, topic: &TopicName) -> Result<u64, StateError> {
         self.remove_rows_of_topic(topic)
     }

@@ -54,6 +54,9 @@ pub trait State: Send + Sync {
     /// Removes the retries of a replay in bounded batches. Returns how many. Not atomic as a whole, as
     /// [`State::remove_subscription`].
     fn remove_replay(&self, subscription: SubscriptionId, replay: ReplayId) -> Result<u64, StateError>;
+    /// Removes the retries of the subscription that need the log of one of these topics and partitions from an offset on; those of
+    /// replays stay. In bounded batches, as [`State::remove_replay`]. Returns how many.
+    fn remove_waiting(&self, subscription: SubscriptionId, from: &[(TopicName, u32, u64)]) -> Result<u64, StateError>;
     /// All readers and their cursors. Rows that cannot be read are reported and left out.
     fn readers(&self) -> Result<Readers, StateError>;
     /// Removes the topic's bases, lanes, starts, retries and readers' cursors, as [`State::remove_subscription`] does.

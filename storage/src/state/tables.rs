@@ -82,6 +82,19 @@ pub(super) trait Removes {
         })
     }
 
+    /// As [`super::State::remove_waiting`].
+    fn remove_rows_of_waiting(&self, subscription: SubscriptionId, from: &[(TopicName, u32, u64)]) -> Result<u64, StateError> {
+        self.remove_where(Table::Retries, subscription.as_bytes(), |key, value| {
+            let retry = keys::read_retry(key).and_then(|id| values::read_retry(value, id));
+            retry.filter(|retry| retry.replay.is_none()).is_some_and(|retry| match &retry.source {
+                RetrySource::Log { topic, partition, offset, .. } => {
+                    from.iter().any(|(of, at, first)| of == topic && at == partition && first <= offset)
+                }
+                RetrySource::DeadLetter(_) => false,
+            })
+        })
+    }
+
     /// As [`super::State::remove_topic`].
     fn remove_rows_of_topic(&self, topic: &TopicName) -> Result<u64, StateError> {
         let bases = self.remove_where(Table::Positions, &keys::bases_of(topic), |_, _| true)?;
