@@ -17,6 +17,7 @@ use crate::generator::{self, Load, Sent};
 use crate::payload::{self, Payload, Template};
 use crate::receiver::control;
 use crate::receiver::tally::RunReport;
+use crate::receiver::verify::Signatures;
 use crate::scenario::{Pace, PayloadSpec, Rate, Send};
 use crate::schedule::Schedule;
 use crate::usage::Usage;
@@ -32,7 +33,7 @@ struct Before {
     gateway: Usage,
     generator: Usage,
     receiver: Usage,
-    connections: u64,
+    received: control::Status,
 }
 
 /// Sends, waits, and notes the figures under the step's name.
@@ -223,7 +224,7 @@ impl Before {
             gateway: Usage::of(&running.pids())?,
             generator: Usage::of(&[std::process::id()])?,
             receiver: Usage::of(&[rig.receiver.pid()])?,
-            connections: control::status(&rig.door).await?.connections,
+            received: control::status(&rig.door).await?,
         })
     }
 
@@ -244,7 +245,7 @@ impl Before {
             figures.note(name, "generator_cpu", micros(now.generator, self.generator) / deliveries);
             figures.note(name, "receiver_cpu", micros(now.receiver, self.receiver) / deliveries);
         }
-        figures.note(name, "connections", now.connections.saturating_sub(self.connections) as f64);
+        figures.note(name, "connections", now.received.connections.saturating_sub(self.received.connections) as f64);
         if !running.pids().is_empty() {
             let used = now.gateway.since(self.gateway);
             if let Some(deliveries) = deliveries {
@@ -255,12 +256,24 @@ impl Before {
             figures.note(name, "written", used.written as f64 / events);
             figures.note(name, "descriptors", used.descriptors as f64);
         }
-        let signatures = control::status(&rig.door).await?.signatures;
-        figures.note(name, "signatures", signatures.checked as f64);
-        // Another gateway may sign with keys of its own.
-        if signatures.wrong > 0 && !matches!(running.kind, Kind::External(_)) {
-            figures.fault(format!("{name}: {} of {} signatures were wrong: {:?}", signatures.wrong, signatures.checked, signatures.fault));
+        figures.note(name, "signatures", now.received.signatures.checked.saturating_sub(self.received.signatures.checked) as f64);
+        if let Some(fault) = unfit(&now.received.signatures, &self.received.signatures, &running.kind) {
+            figures.fault(format!("{name}: {fault}"));
         }
         Ok(())
+    }
+}
+
+/// What is wrong with the signatures since `before`: what Posthorn sends is always signed.
+fn unfit(now: &Signatures, before: &Signatures, kind: &Kind) -> Option<String> {
+    let unsigned = now.unsigned - before.unsigned;
+    match kind {
+        // Another gateway may sign with keys of its own, or not at all.
+        Kind::External(_) => None,
+        _ if now.wrong > before.wrong => {
+            Some(format!("{} of {} signatures were wrong: {:?}", now.wrong - before.wrong, now.checked - before.checked, now.fault))
+        }
+        Kind::Posthorn(_) if unsigned > 0 => Some(format!("{unsigned} deliveries of the sample were not signed")),
+        _ => None,
     }
 }
