@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,8 +25,8 @@ use super::stream::Stream;
 use super::target::Target;
 
 const H2_PING: Duration = Duration::from_secs(15);
-/// What the kernel takes of an answer before it is read, at most.
-const MOST_UNREAD: usize = 1 << 20;
+/// What the kernel takes of an answer before it is read, however little or much of it is wanted.
+const UNREAD: RangeInclusive<usize> = 16 << 10..=1 << 20;
 
 /// What ALPN chose.
 pub(super) enum Opened {
@@ -85,7 +86,7 @@ async fn dial(addrs: &[SocketAddr], pool: &Pool) -> Result<(TcpStream, IpAddr), 
 /// An endpoint that answers with more than is wanted must not fill the kernel's memory, and the machine's time, with it.
 async fn connect(addr: SocketAddr, wanted: usize) -> io::Result<TcpStream> {
     let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.set_recv_buffer_size(u32::try_from(wanted.min(MOST_UNREAD)).expect("it is far below 4 GiB"))?;
+    socket.set_recv_buffer_size(u32::try_from(wanted.clamp(*UNREAD.start(), *UNREAD.end())).expect("it is far below 4 GiB"))?;
     // Only latency is lost when it fails.
     drop(socket.set_nodelay(true));
     socket.connect(addr).await
