@@ -87,8 +87,19 @@ impl Shard {
             }
             Ask::Test(id, answer) => self.test(id, answer),
             Ask::Needed(parts, answer) => {
-                let needed = parts.iter().map(|(topic, partition)| self.needed(topic, *partition));
-                drop(answer.send(needed.collect()));
+                let needed: Vec<_> = parts.iter().map(|(topic, partition)| self.needed(topic, *partition)).collect();
+                let looks_further = needed.iter().any(|needed| !needed.spilled.is_empty());
+                // What was put off a moment ago is to be found in the store.
+                let written = looks_further.then(|| self.all_written());
+                self.work.push(Box::pin(async move {
+                    if let Some(written) = written {
+                        // A shard that ends meanwhile answers nothing.
+                        drop(written.await);
+                    }
+                    // Whoever asked may have given up waiting.
+                    answer.send(needed).ok();
+                    Done::Nothing
+                }));
             }
             Ask::Pass(places, answer) => self.pass(places, answer),
             Ask::Pulled(id, answer) => drop(answer.send(self.pulled(id))),
