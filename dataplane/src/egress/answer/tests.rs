@@ -158,6 +158,18 @@ fn what_passes_a_limit_is_cut_or_refused() {
 }
 
 #[test]
+fn what_will_not_be_read_to_its_end_is_read_as_far_as_it_is_kept() {
+    let mut answer = Answer::new(64 << 10);
+    let mut advance = |bytes: &[u8]| {
+        answer.advance(bytes).unwrap();
+        (answer.is_done(), answer.keeps())
+    };
+    assert_eq!(advance(b"HTTP/1.1 500 Oops\r\ncontent-length: 1073741824\r\n\r\n"), (false, false));
+    assert_eq!(advance(&[b'x'; KEPT]), (false, false));
+    assert_eq!(advance(b"x"), (true, false));
+}
+
+#[test]
 fn hyper_reads_mutated_answers_the_same() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (table, mut dice) = (table(), Dice(0x5eed));
