@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use smallvec::SmallVec;
 use uuid::Uuid;
 
 /// Text that is not an identifier of the kind asked for.
@@ -138,59 +139,47 @@ impl ReplayId {
 impl MessageId {
     /// The id of the event with this `source` and `id`, from this publisher, on this topic.
     pub fn of_event(topic: &str, publisher: &str, source: &str, id: &str) -> Self {
-        Self(digest(b"posthorn/message/1", &[topic, publisher, source, id]))
+        Self(digest(b"posthorn/message/1", [topic, publisher, source, id]))
     }
 
     /// The id of the event that was published with an `Idempotency-Key`.
     pub fn of_key(topic: &str, publisher: &str, key: &str) -> Self {
-        Self(digest(b"posthorn/message-key/1", &[topic, publisher, key]))
+        Self(digest(b"posthorn/message-key/1", [topic, publisher, key]))
     }
 
     /// The id of a batch of events that travel in one request.
     pub fn of_batch(members: impl Iterator<Item = Self>) -> Self {
-        let mut context = ring::digest::Context::new(&ring::digest::SHA256);
-        context.update(b"posthorn/batch/1");
-        for member in members {
-            context.update(&member.0);
-        }
-        Self(first16(&context.finish()))
+        let members: Vec<Self> = members.collect();
+        let ids = members.iter().map(|member| member.0.as_slice());
+        Self(first16(&std::iter::once(b"posthorn/batch/1".as_slice()).chain(ids).collect::<Vec<_>>()))
     }
 }
 
 impl DeliveryId {
     /// The delivery of `message` to `subscription`.
     pub fn of(subscription: SubscriptionId, message: MessageId) -> Self {
-        let mut context = ring::digest::Context::new(&ring::digest::SHA256);
-        context.update(b"posthorn/delivery/1");
-        context.update(&subscription.0);
-        context.update(&message.0);
-        Self(first16(&context.finish()))
+        Self(first16(&[b"posthorn/delivery/1", &subscription.0, &message.0]))
     }
 
     /// The delivery of `message` within a replay: a delivery of its own, beside the first one.
     pub fn of_replay(replay: ReplayId, message: MessageId) -> Self {
-        let mut context = ring::digest::Context::new(&ring::digest::SHA256);
-        context.update(b"posthorn/replay/1");
-        context.update(&replay.0);
-        context.update(&message.0);
-        Self(first16(&context.finish()))
+        Self(first16(&[b"posthorn/replay/1", &replay.0, &message.0]))
     }
 }
 
-/// The first 16 bytes of SHA-256 over the parts, each with its length before it so that no two lists collide.
-fn digest(domain: &[u8], parts: &[&str]) -> [u8; 16] {
-    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
-    context.update(domain);
-    for part in parts {
-        context.update(&(part.len() as u64).to_le_bytes());
-        context.update(part.as_bytes());
-    }
-    first16(&context.finish())
+/// Of the parts, each with its length before it so that no two lists collide.
+fn digest<const N: usize>(domain: &[u8], parts: [&str; N]) -> [u8; 16] {
+    let lengths = parts.map(|part| (part.len() as u64).to_le_bytes());
+    let parts = lengths.iter().zip(&parts).flat_map(|(length, part)| [length.as_slice(), part.as_bytes()]);
+    first16(&std::iter::once(domain).chain(parts).collect::<SmallVec<[&[u8]; 9]>>())
 }
 
-fn first16(digest: &ring::digest::Digest) -> [u8; 16] {
+/// The first 16 bytes of SHA-256 over the pieces, gathered first: the hash takes a whole block at once faster than many pieces.
+fn first16(pieces: &[&[u8]]) -> [u8; 16] {
+    let mut gathered = SmallVec::<[u8; 256]>::new();
+    pieces.iter().for_each(|piece| gathered.extend_from_slice(piece));
     let mut bytes = [0; 16];
-    bytes.copy_from_slice(&digest.as_ref()[..16]);
+    bytes.copy_from_slice(&ring::digest::digest(&ring::digest::SHA256, &gathered).as_ref()[..16]);
     bytes
 }
 

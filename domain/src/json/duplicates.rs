@@ -9,8 +9,11 @@ use super::doc::size;
 use super::pointer::{escaped, fragment};
 use super::{Doc, JsonFault, Kind};
 
-/// Up to this many keys are compared pairwise; more are hashed.
+/// Up to this many keys are compared pairwise; more are hashed, where two seem to be equal.
 const PAIRWISE: usize = 12;
+
+/// Odd, with its bits spread (of the golden ratio).
+const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Looks at every object once, in one pass over the tape. `hashes` is scratch.
 pub(super) fn check(tape: &[Node<'_>], hashes: &mut Vec<u64>) -> Result<(), JsonFault> {
@@ -34,20 +37,47 @@ fn keys<'a>(members: &'a [Node<'a>]) -> impl Iterator<Item = &'a str> {
     })
 }
 
+/// Compares a key with those before it only when one of them has the same print, of 64 that there are.
 fn pairwise<'a>(members: &'a [Node<'a>], len: usize) -> Option<&'a str> {
     let mut seen = [""; PAIRWISE];
+    let mut prints = 0u64;
     for (index, key) in keys(members).take(len).enumerate() {
-        if seen[..index].contains(&key) {
+        let bit = 1 << (print(key) >> 58);
+        if prints & bit != 0 && seen[..index].contains(&key) {
             return Some(key);
         }
+        prints |= bit;
         seen[index] = key;
     }
     None
 }
 
+/// Whether two keys have the same print, of 16,384 that there are. Few do: then all are hashed.
+fn are_alike(members: &[Node<'_>]) -> bool {
+    let mut prints = [0u64; 256];
+    keys(members).any(|key| {
+        let print = print(key) >> 50;
+        let (word, bit) = (&mut prints[(print >> 6) as usize], 1 << (print & 63));
+        std::mem::replace(word, *word | bit) & bit != 0
+    })
+}
+
+/// Equal for equal keys and seldom for others of one object: of its ends and its length. The upper bits are the better ones.
+fn print(key: &str) -> u64 {
+    let bytes = key.as_bytes();
+    let (first, last) = match (bytes.first_chunk(), bytes.last_chunk()) {
+        (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
+        _ => (bytes.iter().fold(0, |all, byte| all << 8 | u64::from(*byte)), 0),
+    };
+    ((first.wrapping_mul(MIX) ^ last).wrapping_mul(MIX) ^ bytes.len() as u64).wrapping_mul(MIX)
+}
+
 /// Equal keys have equal hashes. Where two hashes are equal the keys decide, by sorting: keys chosen to collide cost
 /// `n log n` like any others.
 fn hashed<'a>(members: &'a [Node<'a>], hashes: &mut Vec<u64>) -> Option<&'a str> {
+    if !are_alike(members) {
+        return None;
+    }
     let hasher = foldhash::quality::RandomState::default();
     hashes.clear();
     hashes.extend(keys(members).map(|key| hasher.hash_one(key)));

@@ -55,6 +55,13 @@ fn a_key_twice_is_refused_wherever_it_is() {
         let keys: Vec<String> = (0..size).map(|key| format!(r#""k{key}":[{{"k0":0}}]"#)).collect();
         assert_eq!(Parser::new().parse(format!("{{{}}}", keys.join(",")).as_bytes(), |doc| doc.len()), Ok(size));
     }
+    // Of one length, and with the same eight bytes at either end.
+    for size in [2, 12, 13, 40] {
+        let mut alike: Vec<String> = (0..size).map(|key| format!(r#""beginning {key:03} and its end":0"#)).collect();
+        assert_eq!(Parser::new().parse(format!("{{{}}}", alike.join(",")).as_bytes(), |doc| doc.len()), Ok(size));
+        alike[size - 1] = alike[0].clone();
+        assert_eq!(fault(&format!("{{{}}}", alike.join(","))), twice("#", "beginning 000 and its end"));
+    }
 }
 
 #[test]

@@ -21,14 +21,26 @@ use crate::log::relay::Answer;
 /// Larger buffers are given back after use.
 const KEPT_BUFFER: usize = 4 << 20;
 
+/// How far a flusher steps back for threads that have work, in nice levels.
+const NICE: i32 = 15;
+
 /// The loop of one flusher thread.
 pub(super) fn run(shared: &Shared) {
+    step_back();
     let mut buffer = Vec::new();
     while let Some(partition) = shared.next() {
         guarded(shared, &partition, &mut buffer);
         if buffer.capacity() > KEPT_BUFFER {
             buffer = Vec::new();
         }
+    }
+}
+
+/// While all cores are full, a flusher that comes at once would write few records, and a page twice. One that waits for its turn writes
+/// many; where a core is free it has it at once.
+fn step_back() {
+    if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE) {
+        tracing::debug!(%error, "flushers run at the priority of the others");
     }
 }
 
