@@ -27,7 +27,7 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use crate::mark::{Mark, Marks};
 use crate::rng::Rng;
@@ -40,6 +40,9 @@ use tls::Tls;
 use verify::Verifier;
 
 const LARGEST_BODY: usize = 16 << 20;
+/// Bytes of answers that the kernel takes before somebody reads them, of each connection.
+const SEND_BUFFER: u32 = 64 << 10;
+const BACKLOG: u32 = 1_024;
 
 /// What to listen on.
 #[derive(Debug, Clone)]
@@ -69,14 +72,14 @@ pub struct Receiver {
 /// When an address cannot be bound.
 pub async fn run(options: &Options) -> Result<()> {
     let receiver = Arc::new(Receiver::default());
-    let mut listeners = bind(options.listen, options.hosts).await?;
+    let mut listeners = bind(options.listen, options.hosts)?;
     let data = listeners[0].local_addr()?;
     let mut doors = serde_json::json!({ "data": data });
     let mut serving: Vec<(TcpListener, Speaks)> = listeners.drain(..).map(|listener| (listener, Speaks::Plain)).collect();
     if let Some(folder) = &options.tls_folder {
         let tls = Tls::make(folder, hosts(options).map(|host| host.to_string()).collect())?;
         for (name, speaks) in [("tls", Speaks::Tls(tls.h1)), ("tls_h2", Speaks::TlsH2(tls.h2))] {
-            let listeners = bind(SocketAddr::new(options.listen.ip(), 0), options.hosts).await?;
+            let listeners = bind(SocketAddr::new(options.listen.ip(), 0), options.hosts)?;
             doors[name] = listeners[0].local_addr()?.to_string().into();
             serving.extend(listeners.into_iter().map(|listener| (listener, speaks.clone())));
         }
@@ -94,17 +97,26 @@ fn hosts(options: &Options) -> impl Iterator<Item = IpAddr> + use<> {
     })
 }
 
-async fn bind(first: SocketAddr, hosts: u8) -> Result<Vec<TcpListener>> {
+fn bind(first: SocketAddr, hosts: u8) -> Result<Vec<TcpListener>> {
     let options = Options { listen: first, hosts, tls_folder: None };
     let mut port = first.port();
     let mut listeners = Vec::new();
     for host in self::hosts(&options) {
         let address = SocketAddr::new(host, port);
-        let listener = TcpListener::bind(address).await.with_context(|| format!("binding {address}"))?;
+        let listener = listen(address).with_context(|| format!("binding {address}"))?;
         port = listener.local_addr()?.port();
         listeners.push(listener);
     }
     Ok(listeners)
+}
+
+/// Over loopback the kernel would take 2.6 MB of a large answer at once, and this machine's time for it: an endpoint elsewhere spends its own.
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.set_send_buffer_size(SEND_BUFFER)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 impl Receiver {
@@ -198,7 +210,7 @@ mod tests {
 
     #[tokio::test]
     async fn hosts_share_a_port() {
-        let listeners = bind("127.0.0.1:0".parse().unwrap(), 3).await.unwrap();
+        let listeners = bind("127.0.0.1:0".parse().unwrap(), 3).unwrap();
         let addresses: Vec<_> = listeners.iter().map(|l| l.local_addr().unwrap()).collect();
         assert_eq!(addresses.iter().map(|a| a.ip().to_string()).collect::<Vec<_>>(), ["127.0.0.1", "127.0.0.2", "127.0.0.3"]);
         assert!(addresses.iter().all(|a| a.port() == addresses[0].port()));
