@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use posthorn_load::dial::Protocol;
+use posthorn_load::outlet::Secure;
 use posthorn_load::{doors, forwarder, receiver};
 
 const HOME: &str = env!("CARGO_MANIFEST_DIR");
@@ -81,7 +83,7 @@ pub(crate) struct Run {
     /// Start no scenario after so many minutes
     #[arg(long, default_value_t = 40)]
     pub(crate) minutes: u64,
-    /// Posthorn's release binary; by default the one beside this program
+    /// Posthorn's release binary; by default the one beside this program. Scenarios that measure others do without
     #[arg(long)]
     pub(crate) posthorn: Option<PathBuf>,
     /// The folder of scenarios
@@ -143,6 +145,21 @@ pub(crate) struct Forwarder {
     /// Add one HMAC and the Standard Webhooks headers
     #[arg(long)]
     sign: bool,
+    /// Deliver over TLS, with this protocol
+    #[arg(long)]
+    tls: Option<Within>,
+    /// Certificate authorities to trust beside the system's, as PEM
+    #[arg(long, requires = "tls")]
+    ca_file: Option<PathBuf>,
+}
+
+/// What is spoken within TLS.
+#[derive(Clone, Copy, ValueEnum)]
+enum Within {
+    /// HTTP/1.1
+    H1,
+    /// HTTP/2
+    H2,
 }
 
 impl From<Receiver> for receiver::Options {
@@ -152,8 +169,13 @@ impl From<Receiver> for receiver::Options {
 }
 
 impl From<Forwarder> for forwarder::Options {
-    fn from(Forwarder { listen, target, group, fan_out, sign }: Forwarder) -> Self {
-        Self { listen, target, group, fan_out, sign }
+    fn from(Forwarder { listen, target, group, fan_out, sign, tls, ca_file }: Forwarder) -> Self {
+        let protocol = |within| match within {
+            Within::H1 => Protocol::H1,
+            Within::H2 => Protocol::H2,
+        };
+        let secure = tls.map(|within| Secure { protocol: protocol(within), ca: ca_file });
+        Self { listen, target, secure, group, fan_out, sign }
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child as Process, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -86,7 +86,7 @@ impl Child {
     /// Asks it to end and waits until it has, at most as long as a start may take; then it is killed.
     ///
     /// # Errors
-    /// When it cannot be asked.
+    /// When it cannot be asked, or had to be killed.
     pub async fn end(mut self) -> Result<()> {
         let pid = i32::try_from(self.process.id()).ok().and_then(rustix::process::Pid::from_raw).context("a process number")?;
         rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
@@ -94,6 +94,7 @@ impl Child {
         while self.runs() && asked.elapsed() < READY_WITHIN {
             tokio::time::sleep(LOOK_AGAIN).await;
         }
+        ensure!(!self.runs(), "it had not ended {READY_WITHIN:?} after it was asked to");
         Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! The yardstick: a hyper server and a hyper client, nothing else. It takes a `POST`, sends body and headers on, and answers 202
-//! once the target has answered. No validation, no log, no retry.
+//! once the target has answered. No validation, no log, no retry. Publishers may speak HTTP/1.1 or HTTP/2; deliveries are plain
+//! HTTP/1.1 unless they are to be secure.
 //!
 //! With `sign` it adds one fresh HMAC and the three Standard Webhooks headers a delivery: the least that a webhook sender can do.
 //! With a fan-out it sends each request on so many times, to `/{group}/0`, `/{group}/1`, …, each with a secret of its own.
@@ -15,14 +16,15 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use ring::hmac::{HMAC_SHA256, Key, sign};
 use tokio::net::TcpListener;
 
-use crate::client::{Client, accepted};
+use crate::client::accepted;
 use crate::keys;
+use crate::outlet::{Outlet, Secure};
 use crate::server::{self, Speaks, status};
 use crate::wall;
 
@@ -37,6 +39,8 @@ pub struct Options {
     pub listen: SocketAddr,
     /// Where it sends to.
     pub target: SocketAddr,
+    /// Whether over TLS, and how.
+    pub secure: Option<Secure>,
     /// The group of paths that it sends to.
     pub group: String,
     /// How often each request is sent on.
@@ -46,8 +50,7 @@ pub struct Options {
 }
 
 struct Forwarder {
-    client: Client,
-    host: HeaderValue,
+    outlet: Outlet,
     ways: Vec<Way>,
 }
 
@@ -60,12 +63,12 @@ struct Way {
 /// Runs the forwarder until the process ends. It prints `ready {"data": …}`.
 ///
 /// # Errors
-/// When the address cannot be bound.
+/// When the address cannot be bound, or the file of authorities cannot be read.
 pub async fn run(options: &Options) -> Result<()> {
     let forwarder = Arc::new(Forwarder::new(options)?);
     let listener = TcpListener::bind(options.listen).await.with_context(|| format!("binding {}", options.listen))?;
     println!("ready {{\"data\":\"{}\"}}", listener.local_addr()?);
-    server::serve(listener, Speaks::Plain, Arc::default(), move |request| {
+    server::serve(listener, Speaks::Either, Arc::default(), move |request| {
         let forwarder = Arc::clone(&forwarder);
         async move { Ok(forwarder.forward(request).await) }
     })
@@ -74,13 +77,14 @@ pub async fn run(options: &Options) -> Result<()> {
 
 impl Forwarder {
     fn new(options: &Options) -> Result<Self> {
+        let outlet = Outlet::new(options.target, options.secure.as_ref())?;
         let way = |n| {
             let path = format!("/{}/{n}", options.group);
             let key = options.sign.then(|| Key::new(HMAC_SHA256, &keys::hmac(&path)));
-            anyhow::Ok(Way { uri: path.parse()?, key })
+            anyhow::Ok(Way { uri: outlet.uri(&path)?, key })
         };
-        let host = options.target.to_string().parse().context("a host")?;
-        Ok(Self { client: Client::new(options.target), host, ways: (0..options.fan_out.max(1)).map(way).collect::<Result<_>>()? })
+        let ways = (0..options.fan_out.max(1)).map(way).collect::<Result<_>>()?;
+        Ok(Self { outlet, ways })
     }
 
     async fn forward(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
@@ -99,14 +103,13 @@ impl Forwarder {
         let (head, body) = request.into_parts();
         let body = Limited::new(body, LARGEST_BODY).collect().await.map_err(|e| anyhow::anyhow!("{e}"))?.to_bytes();
         let mut headers = head.headers;
-        headers.remove(header::CONNECTION);
-        headers.insert(header::HOST, self.host.clone());
+        self.outlet.adapt(&mut headers);
         Ok((headers, body))
     }
 
     async fn deliver(&self, way: &Way, headers: &HeaderMap, body: &Bytes) -> bool {
         let Ok(request) = way.request(headers.clone(), body.clone()) else { return false };
-        self.client.send(request).await.is_ok_and(|answer| accepted(answer.status()))
+        self.outlet.send(request).await.is_ok_and(accepted)
     }
 }
 

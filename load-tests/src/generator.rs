@@ -20,6 +20,8 @@ use crate::wall;
 
 /// Requests that share an HTTP/2 connection.
 const STREAMS: usize = 16;
+/// An event that leaves so long after it was due is late.
+pub const LATE: Duration = Duration::from_millis(100);
 
 /// What to send and through how many connections.
 #[derive(Debug, Clone)]
@@ -39,7 +41,11 @@ pub struct Sent {
     pub accepted: u64,
     /// Events that were refused or got no answer.
     pub failed: u64,
-    /// Answers by status; 0 is no answer.
+    /// Events that were to be sent and were not, because time was up.
+    pub unsent: u64,
+    /// Events that were sent [`LATE`] or more after they were due, because all connections were busy (open loop).
+    pub late: u64,
+    /// Events by the status of their answer; 0 is no answer.
     pub statuses: BTreeMap<u16, u64>,
     /// What went wrong first, if a request got no answer.
     pub error: Option<String>,
@@ -59,21 +65,25 @@ pub async fn closed(load: &Load, count: u64, length: Duration) -> Result<Sent> {
     let next = Arc::new(AtomicU64::new(0));
     let began = Instant::now();
     let batch = load.events.batch();
-    run(load, began, move |_| {
+    let mut sent = run(load, began, move |_| {
         let next = Arc::clone(&next);
         async move {
             let first = next.fetch_add(batch, Ordering::Relaxed);
             (first < count && began.elapsed() < length).then(|| Due { first, events: batch.min(count - first), at: None })
         }
     })
-    .await
+    .await?;
+    sent.unsent = count.saturating_sub(sent.accepted + sent.failed);
+    Ok(sent)
 }
 
-/// Sends a request (one event, or one batch) for each arrival of the schedule.
+/// Sends a request (one event, or one batch) for each arrival of the schedule. Above what the server can do, arrivals wait for a
+/// connection, and what waits grows: after `length` nothing is sent any more, and the rest is counted.
 ///
 /// # Errors
 /// When a request cannot be made at all.
-pub async fn open(load: &Load, schedule: Schedule) -> Result<Sent> {
+pub async fn open(load: &Load, schedule: Schedule, length: Duration) -> Result<Sent> {
+    let all = schedule.count() * load.events.batch();
     let schedule = Arc::new(schedule);
     let arrived = Arc::new(Semaphore::new(0));
     let next = Arc::new(AtomicU64::new(0));
@@ -82,12 +92,15 @@ pub async fn open(load: &Load, schedule: Schedule) -> Result<Sent> {
     let pacer = {
         let (schedule, arrived) = (Arc::clone(&schedule), Arc::clone(&arrived));
         // The runtime's timer counts in milliseconds; a thread of its own sleeps to some tens of microseconds.
-        tokio::task::spawn_blocking(move || pace(&schedule, &arrived, began, workers))
+        tokio::task::spawn_blocking(move || pace(&schedule, &arrived, began, length, workers))
     };
-    let sent = run(load, began, move |_| {
+    let mut sent = run(load, began, move |_| {
         let (schedule, arrived, next) = (Arc::clone(&schedule), Arc::clone(&arrived), Arc::clone(&next));
         async move {
             arrived.acquire().await.ok()?.forget();
+            if began.elapsed() >= length {
+                return None;
+            }
             let number = next.fetch_add(1, Ordering::Relaxed);
             let due = (number < schedule.count()).then(|| schedule.due(number))?;
             Some(Due { first: number * batch, events: batch, at: Some((began + due, wall_began + due.as_micros() as u64)) })
@@ -95,6 +108,7 @@ pub async fn open(load: &Load, schedule: Schedule) -> Result<Sent> {
     })
     .await?;
     pacer.await.context("the pacer")?;
+    sent.unsent = all.saturating_sub(sent.accepted + sent.failed);
     Ok(sent)
 }
 
@@ -136,14 +150,14 @@ fn workers(load: &Load) -> usize {
 }
 
 /// Lets arrivals go when they are due, and at the end every worker.
-fn pace(schedule: &Schedule, arrived: &Semaphore, began: Instant, workers: usize) {
+fn pace(schedule: &Schedule, arrived: &Semaphore, began: Instant, length: Duration, workers: usize) {
     let mut gone = 0;
-    while gone < schedule.count() {
+    while gone < schedule.count() && began.elapsed() < length {
         let due = schedule.due_by(began.elapsed());
         arrived.add_permits((due - gone) as usize);
         gone = due;
         if gone < schedule.count() {
-            std::thread::sleep(schedule.due(gone).saturating_sub(began.elapsed()));
+            std::thread::sleep(schedule.due(gone).min(length).saturating_sub(began.elapsed()));
         }
     }
     arrived.add_permits(workers);
@@ -152,6 +166,9 @@ fn pace(schedule: &Schedule, arrived: &Semaphore, began: Instant, workers: usize
 impl Sent {
     async fn one(&mut self, connection: &Connection, events: &Events, due: &Due) -> Result<()> {
         let (at, wall) = due.at.unwrap_or_else(|| (Instant::now(), wall::micros()));
+        if due.at.is_some() && at.elapsed() >= LATE {
+            self.late += due.events;
+        }
         let request = events.request(due.first, due.events, wall)?;
         let status = match connection.send(request).await {
             Ok(status) => status.as_u16(),
@@ -165,7 +182,7 @@ impl Sent {
         } else {
             self.failed += due.events
         }
-        *self.statuses.entry(status).or_default() += 1;
+        *self.statuses.entry(status).or_default() += due.events;
         self.latency.record_time(at.elapsed());
         Ok(())
     }
@@ -173,6 +190,7 @@ impl Sent {
     fn add(&mut self, other: Self) {
         self.accepted += other.accepted;
         self.failed += other.failed;
+        self.late += other.late;
         for (status, count) in other.statuses {
             *self.statuses.entry(status).or_default() += count;
         }

@@ -25,6 +25,7 @@ pub mod generator;
 pub mod keys;
 pub mod latency;
 pub mod mark;
+pub mod outlet;
 pub mod payload;
 pub mod receiver;
 pub mod report;

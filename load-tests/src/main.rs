@@ -44,7 +44,8 @@ async fn scenarios(run: &Run) -> Result<ExitCode> {
     let depth = if run.full { Depth::Full } else { Depth::Quick };
     let all = scenario::load_all(&run.scenarios, depth)?;
     let chosen = choose(run, depth, &all)?;
-    let programs = Programs { own: std::env::current_exe()?, posthorn: posthorn(run.posthorn.as_deref())? };
+    let needed = chosen.iter().any(Scenario::needs_posthorn);
+    let programs = Programs { own: std::env::current_exe()?, posthorn: posthorn(run.posthorn.as_deref(), needed)? };
     std::fs::create_dir_all(&run.out).with_context(|| run.out.display().to_string())?;
     let (place, machine, began) = (Place::new(&run.out), Machine::read(), wall::micros());
     let mut results = Results::load(&place.data())?;
@@ -115,7 +116,7 @@ async fn soak(options: args::Soak) -> Result<ExitCode> {
         seed: options.seed.unwrap_or_else(wall::micros),
         rate: options.rate,
         own: std::env::current_exe()?,
-        posthorn: posthorn(options.posthorn.as_deref())?,
+        posthorn: posthorn(options.posthorn.as_deref(), true)?,
         out: options.out,
     };
     let outcome = soak::run(&options).await?;
@@ -134,11 +135,12 @@ fn list(folder: &Path, full: bool) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn posthorn(given: Option<&Path>) -> Result<PathBuf> {
+/// Where Posthorn is; where it is needed, it has to be there.
+fn posthorn(given: Option<&Path>, needed: bool) -> Result<PathBuf> {
     let path = match given {
         Some(path) => path.to_owned(),
         None => std::env::current_exe()?.with_file_name("posthorn"),
     };
-    ensure!(path.is_file(), "{} is not there: cargo build --release --package posthorn", path.display());
+    ensure!(!needed || path.is_file(), "{} is not there: cargo build --release --package posthorn", path.display());
     Ok(path)
 }

@@ -27,6 +27,8 @@ const MOST_STREAMS: u32 = 1_024;
 pub enum Speaks {
     /// HTTP/1.1.
     Plain,
+    /// HTTP/1.1, or HTTP/2 with prior knowledge.
+    Either,
     /// HTTP/1.1 over TLS.
     Tls(TlsAcceptor),
     /// HTTP/2 over TLS.
@@ -80,15 +82,30 @@ where
     Fut: Future<Output = Result<Response<B>, Reset>> + Send + 'static,
 {
     match speaks {
-        Speaks::Plain => h1(socket, TcpStream::set_zero_linger, answer).await,
+        Speaks::Either if begins_h2(&socket).await? => h2(socket, answer).await,
+        Speaks::Plain | Speaks::Either => h1(socket, TcpStream::set_zero_linger, answer).await,
         Speaks::Tls(tls) => h1(tls.accept(socket).await?, |stream| stream.get_ref().0.set_zero_linger(), answer).await,
-        Speaks::TlsH2(tls) => {
-            let stream = TokioIo::new(tls.accept(socket).await?);
-            let mut builder = http2::Builder::new(TokioExecutor::new());
-            builder.max_concurrent_streams(MOST_STREAMS);
-            Ok(builder.serve_connection(stream, service_fn(answer)).await?)
-        }
+        Speaks::TlsH2(tls) => h2(tls.accept(socket).await?, answer).await,
     }
+}
+
+/// A look at the first bytes costs requests nothing. Of what is taken here only the preface of HTTP/2 begins so, and no client sends less at first.
+async fn begins_h2(socket: &TcpStream) -> std::io::Result<bool> {
+    let mut first = [0; 2];
+    Ok(socket.peek(&mut first).await? == first.len() && &first == b"PR")
+}
+
+async fn h2<T, B, F, Fut>(stream: T, answer: F) -> Result<()>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+    F: Fn(Request<Incoming>) -> Fut + Send + 'static,
+    Fut: Future<Output = Result<Response<B>, Reset>> + Send + 'static,
+{
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder.max_concurrent_streams(MOST_STREAMS);
+    Ok(builder.serve_connection(TokioIo::new(stream), service_fn(answer)).await?)
 }
 
 async fn h1<T, B, F, Fut>(stream: T, no_goodbye: impl Fn(&T) -> std::io::Result<()>, answer: F) -> Result<()>

@@ -31,7 +31,21 @@ impl Usage {
     /// # Errors
     /// When one has ended.
     pub fn of(pids: &[u32]) -> Result<Self> {
-        pids.iter().try_fold(Self::default(), |sum, pid| Ok(sum.plus(Self::one(*pid)?)))
+        Ok(Self::sum(Self::each(pids)?))
+    }
+
+    /// The use of each of these processes.
+    ///
+    /// # Errors
+    /// When one has ended.
+    pub fn each(pids: &[u32]) -> Result<Vec<Self>> {
+        pids.iter().map(|pid| Self::one(*pid)).collect()
+    }
+
+    /// All of these together.
+    #[must_use]
+    pub fn sum(all: impl IntoIterator<Item = Self>) -> Self {
+        all.into_iter().fold(Self::default(), Self::plus)
     }
 
     /// What was used since an earlier reading; memory and descriptors as they are now. The finer of the two CPU times counts, unless
@@ -83,6 +97,33 @@ pub fn resident(pid: u32) -> Result<u64> {
     Ok(pages * rustix::param::page_size() as u64)
 }
 
+/// Forgets the most memory that a process had so far: from now on [`peak`] counts anew. Whether the kernel does that for us.
+#[must_use]
+pub fn reset_peak(pid: u32) -> bool {
+    // 5 is "reset the peak resident set size" (proc(5), /proc/PID/clear_refs).
+    fs::write(format!("/proc/{pid}/clear_refs"), "5").is_ok()
+}
+
+/// The most resident memory that a process had since its start or [`reset_peak`], in bytes.
+#[must_use]
+pub fn peak(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    field(&status, "VmHWM:").map(|kib| kib * 1024)
+}
+
+/// The names of processes, such as `postgres`; a second of the same name is `postgres-2`, one that has ended its number.
+#[must_use]
+pub fn names(pids: &[u32]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for pid in pids {
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).map_or_else(|_| pid.to_string(), |name| name.trim().replace('/', "-"));
+        let numbered = (2..).map(|n| format!("{name}-{n}"));
+        let free = std::iter::once(name.clone()).chain(numbered).find(|name| !names.contains(name));
+        names.extend(free);
+    }
+    names
+}
+
 /// The name in brackets may hold blanks; what follows does not (proc(5)): state is field 3, utime 14, stime 15.
 fn cpu(stat: &str) -> Result<Duration> {
     let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
@@ -128,6 +169,30 @@ mod tests {
         assert!(Usage::of(&[pid, pid]).unwrap().resident > used.resident);
         assert!(Usage::of(&[u32::MAX]).is_err());
         assert_eq!(threads(u32::MAX), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_peak_is_seen_between_two_looks_and_forgotten_when_told() {
+        const LARGE: usize = 64 << 20;
+        let pid = std::process::id();
+        let before = resident(pid).unwrap();
+        drop(std::hint::black_box(vec![1_u8; LARGE]));
+        let peak_then = peak(pid).unwrap();
+        assert!(peak_then >= before + LARGE as u64 * 3 / 4, "{before} {peak_then}");
+        // Some containers do not allow it.
+        if reset_peak(pid) {
+            assert!(peak(pid).unwrap() < peak_then - LARGE as u64 / 2);
+        }
+        assert!(!reset_peak(u32::MAX));
+        assert_eq!(peak(u32::MAX), None);
+    }
+
+    #[test]
+    fn processes_are_told_apart_by_name_and_number() {
+        let pid = std::process::id();
+        let [one, two, ended] = names(&[pid, pid, u32::MAX]).try_into().unwrap();
+        assert_eq!((two, ended), (format!("{one}-2"), u32::MAX.to_string()));
+        assert_eq!(Usage::each(&[pid, pid]).unwrap().len(), 2);
     }
 
     #[test]

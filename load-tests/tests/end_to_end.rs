@@ -12,7 +12,7 @@ const SCENARIO: &str = r#"
 title: Small
 rounds: 1
 receiver: {listen: "127.0.0.1:PORT", hosts: 2, tls: true}
-setup: [{mark: empty}, {subscribe: {count: 2, hosts: 2, with: {retry: {schedule: [1s, 1s, 1s, 1s, 1s, 1s, 1s, 1s]}}}}, {subscribe: {group: vain, matches: false, count: 5}}]
+setup: [{mark: empty}, {subscribe: {count: 2, hosts: 2, with: {retry: {schedule: [1s, 1s, 1s, 1s, 1s, 1s, 1s, 1s]}}}}, {subscribe: {group: vain, matches: false, count: 5}}, {subscribe: {group: nobody, via: closed, count: 2, hosts: 2}}]
 steps: [{send: {count: 60, connections: 4, warm_up: 5}}]
 variants:
   - {name: raw, system: raw}
@@ -68,6 +68,7 @@ async fn a_small_scenario_runs_from_file_to_page() -> Result<()> {
     assert!(figure("posthorn/back/turned_away").is_some_and(|n| n >= 1.0), "the outage was met");
     assert!(figure("posthorn/restarted/ready").is_some_and(|millis| millis > 0.0));
     assert!(figure("posthorn/load/written").is_some_and(|bytes| bytes > 500.0), "an event is at least kept");
+    assert!(figure("posthorn/load/memory_peak") >= figure("posthorn/load/memory"), "the peak is no less than the steady value");
     page(folder.path())
 }
 

@@ -28,7 +28,7 @@ pub(super) fn table(scenarios: &[Scenario], results: &Results) -> String {
 pub(super) fn measured(row: &Row, kept: &Kept) -> Option<Spread> {
     let of = value(row, kept);
     match &row.against {
-        Some(against) => stats::ratio(&of, kept.figure(against)),
+        Some(against) => stats::ratio(&of, &stats::divided(kept.figure(against), row.per)),
         None => Spread::of(of.into_iter().flatten()),
     }
 }

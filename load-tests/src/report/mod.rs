@@ -1,12 +1,14 @@
 //! The page of results: the aims, then each scenario with its tables and drawings.
 
 mod aims;
+mod grid;
 mod machine;
 mod plots;
 mod stats;
 mod store;
 mod svg;
 mod tables;
+mod yardsticks;
 
 use std::path::{Path, PathBuf};
 
@@ -73,8 +75,10 @@ impl Place {
 const INTRODUCTION: &str = "# Results\n\n\
     `make load` and `make load-full` write this page; [docs/load-tests.md](../docs/load-tests.md) says how it is measured. Generator, receiver and what is\n\
     measured share two cores, over loopback: read the ratios, they are taken within a round, and rounds are interleaved. Where several\n\
-    rounds were run, the median stands first and the lowest and highest in brackets. CPU is of the gateway alone. `lost` counts deliveries that\n\
-    were due and did not arrive: a scenario that lost any has failed.\n";
+    rounds were run, the median stands first and the lowest and highest in brackets. CPU is of the gateway alone. × null and × signing\n\
+    are ratios to the bare and to the signing forwarder. `lost` counts deliveries that were due and did not arrive: a scenario that lost any has\n\
+    failed. `late` counts events that left 100 ms or more after they were due, because every connection was busy; `not sent` those for which\n\
+    there was no time.\n";
 
 fn section(scenario: &Scenario, kept: &Kept) -> String {
     let mut text = format!("\n## {}\n\n", scenario.title);
@@ -95,7 +99,29 @@ fn section(scenario: &Scenario, kept: &Kept) -> String {
     for fault in &kept.faults {
         text.push_str(&format!("**FAILED**: {fault}\n\n"));
     }
-    text.push_str(&tables::variants(scenario, kept));
-    text.push_str(&tables::rows(scenario, kept));
+    let tables = [tables::variants(scenario, kept), tables::rows(scenario, kept)];
+    text.push_str(&tables.into_iter().filter(|table| !table.is_empty()).collect::<Vec<_>>().join("\n"));
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::{self, Depth};
+
+    #[test]
+    fn the_results_of_this_tree_make_a_page_whatever_their_age() {
+        let tree = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let results = Results::load(&Place::new(tree).data()).unwrap();
+        let scenarios = scenario::load_all(&tree.join("scenarios"), Depth::Full).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        Place::new(folder.path()).write(&scenarios, &results).unwrap();
+        let page = std::fs::read_to_string(folder.path().join("RESULTS.md")).unwrap();
+        let kept: Vec<&str> = scenarios.iter().map(|s| &*s.name).filter(|name| results.scenarios.contains_key(*name)).collect();
+        assert!(!kept.is_empty());
+        for name in kept {
+            assert!(page.contains(&format!("\n`{name}`: ")), "{name} is not in\n{page}");
+        }
+        assert_eq!(page.matches("\n| 13 | ").count(), 1, "{page}");
+    }
 }

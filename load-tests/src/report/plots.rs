@@ -1,6 +1,6 @@
 //! The drawings of one scenario.
 
-use super::stats::Spread;
+use super::stats::{Spread, figure};
 use super::store::Kept;
 use super::svg::{Axis, Chart, Line};
 use crate::scenario::{Plot, PlotKind, Scenario};
@@ -26,7 +26,7 @@ fn kept_lines(plot: &Plot, kept: &Kept) -> Vec<Line> {
     plot.of.iter().filter_map(line).collect()
 }
 
-/// One line a variant; each of its steps is a point.
+/// One line a variant; each of its steps is a point. Its label says how many events of these steps were refused, late or not sent.
 fn throughput(plot: &Plot, kept: &Kept) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
     for name in &plot.of {
@@ -41,6 +41,47 @@ fn throughput(plot: &Plot, kept: &Kept) -> Vec<Line> {
     }
     for line in &mut lines {
         line.points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let steps: Vec<&String> = plot.of.iter().filter(|name| name.split('/').next() == Some(&*line.label)).collect();
+        for (measure, word) in [("refused", "refused"), ("late", "late"), ("unsent", "not sent")] {
+            let figures = steps.iter().flat_map(|name| kept.figure(&format!("{name}/{measure}")));
+            let events: f64 = figures.flatten().sum();
+            if events > 0.0 {
+                line.label.push_str(&format!(", {} {word}", figure(events)));
+            }
+        }
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::scenario::Depth;
+
+    const TEXT: &str = r#"
+title: t
+steps: [{send: {name: half, rate: 5, for: 1s}}, {send: {name: above, rate: 20, for: 1s, may_refuse: true}}]
+variants: [{name: p, system: raw}, {name: pq, system: raw}]
+plots: [{kind: throughput, title: T, of: [p/above, p/half, pq/above]}]
+"#;
+
+    #[test]
+    fn throughput_has_a_line_a_variant_that_says_what_was_turned_away() {
+        let scenario = Scenario::parse("x", TEXT, Depth::Quick, Path::new(".")).unwrap();
+        let mut kept = Kept::default();
+        let mut put = |name: &str, values: &[f64]| drop(kept.values.insert(name.to_owned(), values.iter().copied().map(Some).collect()));
+        for (place, offered, delivered) in [("p/half", 5.0, 5.0), ("p/above", 20.0, 9.0), ("pq/above", 20.0, 20.0)] {
+            put(&format!("{place}/offered_per_second"), &[offered]);
+            put(&format!("{place}/delivered_per_second"), &[delivered]);
+        }
+        put("p/above/refused", &[7.0, 8.0]);
+        put("p/above/late", &[200.0]);
+        put("pq/above/late", &[0.0]);
+        let lines = throughput(&scenario.plots[0], &kept);
+        let found: Vec<(&str, &[(f64, f64)])> = lines.iter().map(|line| (&*line.label, &*line.points)).collect();
+        assert_eq!(found, [("p, 15.0 refused, 200 late", &[(5.0, 5.0), (20.0, 9.0)][..]), ("pq", &[(20.0, 20.0)][..])]);
+        assert!(draw(&scenario, &kept)[0].1.contains(">p, 15.0 refused, 200 late</text>"));
+    }
 }

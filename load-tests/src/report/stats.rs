@@ -39,6 +39,12 @@ impl Spread {
     }
 }
 
+/// Each value in another unit.
+#[must_use]
+pub(super) fn divided(values: &[Option<f64>], per: f64) -> Vec<Option<f64>> {
+    values.iter().map(|value| value.map(|value| value / per)).collect()
+}
+
 /// The values of the same round, divided; rounds that lack one are left out.
 #[must_use]
 pub(super) fn ratio(of: &[Option<f64>], against: &[Option<f64>]) -> Option<Spread> {

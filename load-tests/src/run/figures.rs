@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::sampler::Memory;
 use crate::latency::{POINTS, Summary};
 
 /// Figures by `variant/step/measure`, and what was wrong.
@@ -45,16 +46,23 @@ impl Figures {
         }
     }
 
-    /// Notes a line. Of memory, peak and steady value too; the latter is the median of its second half.
+    /// Notes the line of memory, its peak, and its steady value: the median of the second half.
+    pub(super) fn memory(&mut self, step: &str, memory: Memory) {
+        let mut late: Vec<f64> = memory.series[memory.series.len() / 2..].iter().map(|(_, value)| *value).collect();
+        late.sort_by(f64::total_cmp);
+        if let Some(steady) = late.get(late.len() / 2) {
+            self.note(step, "memory", *steady);
+        }
+        if let Some(peak) = memory.peak {
+            self.note(step, "memory_peak", peak);
+        }
+        self.series(step, "memory", memory.series);
+    }
+
+    /// Notes a line.
     pub fn series(&mut self, step: &str, kind: &str, points: Vec<(f64, f64)>) {
         if points.is_empty() {
             return;
-        }
-        if kind == "memory" {
-            let mut late: Vec<f64> = points[points.len() / 2..].iter().map(|(_, value)| *value).collect();
-            late.sort_by(f64::total_cmp);
-            self.note(step, "memory_peak", points.iter().map(|(_, value)| *value).fold(0.0, f64::max));
-            self.note(step, "memory", late[late.len() / 2]);
         }
         self.lines.insert(format!("{}/{step}/{kind}", self.variant), points);
     }
@@ -71,11 +79,14 @@ mod tests {
         let mut latency = Latency::default();
         (1..=1_000).for_each(|n| latency.record(n * 1_000));
         figures.percentiles("s", "delivery", &latency.summary());
-        figures.series("s", "memory", vec![(0.0, 90.0), (0.1, 9.0), (0.2, 10.0), (0.3, 11.0)]);
+        figures.memory("s", Memory { series: vec![(0.0, 90.0), (0.1, 9.0), (0.2, 10.0), (0.3, 11.0)], peak: Some(95.5) });
+        figures.memory("none", Memory::default());
         figures.fault("s: lost".to_owned());
         assert!((figures.values["v/s/delivery_p99"] - 990.0).abs() < 1.0, "{:?}", figures.values);
         assert!(figures.values.contains_key("v/s/delivery_p99.9"));
-        assert_eq!((figures.values["v/s/memory"], figures.values["v/s/memory_peak"]), (11.0, 90.0));
+        assert_eq!((figures.values["v/s/memory"], figures.values["v/s/memory_peak"]), (11.0, 95.5));
+        assert_eq!(figures.lines["v/s/memory"].len(), 4);
+        assert!(!figures.values.keys().any(|name| name.starts_with("v/none/")), "nothing is no figure");
         assert_eq!(figures.lines["v/s/latency"].len(), POINTS.len());
         assert_eq!(figures.faults, ["v: s: lost"]);
     }

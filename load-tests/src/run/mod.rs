@@ -1,5 +1,6 @@
 //! Runs scenarios: round by round, in each round every variant in turn, so that a slow minute of the machine hits all of them.
 
+mod accounts;
 mod figures;
 mod posthorn;
 mod rig;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tokio::time::{Instant, sleep, timeout};
 
+pub use accounts::CPU_OF;
 pub use figures::Figures;
 
 use crate::receiver::control;
@@ -29,7 +31,7 @@ const SAMPLE_EVERY: Duration = Duration::from_millis(60);
 pub struct Programs {
     /// This harness.
     pub own: PathBuf,
-    /// Posthorn.
+    /// Posthorn, which has to be there only where a variant is one.
     pub posthorn: PathBuf,
 }
 

@@ -12,7 +12,7 @@ use super::posthorn::Posthorn;
 use super::rig::Rig;
 use crate::child::Child;
 use crate::dial::{Protocol, Server};
-use crate::scenario::{ExternalSpec, Subscribe, System, Variant};
+use crate::scenario::{ExternalSpec, ForwarderSpec, Subscribe, System, Variant, Via};
 
 /// The group that forwarders and the generator alone send to.
 pub(super) const PLAIN_GROUP: &str = "ok";
@@ -55,7 +55,7 @@ impl Running {
         let plain = vec![PLAIN_GROUP.to_owned()];
         let (kind, deliveries, groups) = match &variant.system {
             System::Raw => (Kind::Raw, 1, plain),
-            System::Forwarder { sign, fan_out } => (Kind::Forwarder(forwarder(rig, *sign, *fan_out).await?), u64::from(*fan_out), plain),
+            System::Forwarder(spec) => (Kind::Forwarder(forwarder(rig, spec).await?), u64::from(spec.fan_out), plain),
             System::Posthorn(spec) => (Kind::Posthorn(Some(Box::new(Posthorn::start(posthorn, spec, rig).await?))), 0, Vec::new()),
             System::External(spec) => (Kind::External(spec.clone()), spec.deliveries, Vec::new()),
         };
@@ -134,12 +134,19 @@ impl Running {
     }
 }
 
-async fn forwarder(rig: &Rig, sign: bool, fan_out: u32) -> Result<Child> {
-    let target = rig.receiver.doors.data.to_string();
+async fn forwarder(rig: &Rig, spec: &ForwarderSpec) -> Result<Child> {
+    let ForwarderSpec { sign, fan_out, via } = *spec;
+    let target = rig.address(via)?.to_string();
     let mut arguments = vec!["forwarder".to_owned(), "--target".to_owned(), target, "--group".to_owned(), PLAIN_GROUP.to_owned()];
     arguments.extend(["--fan-out".to_owned(), fan_out.to_string()]);
     if sign {
         arguments.push("--sign".to_owned());
+    }
+    if via.is_tls() {
+        let protocol = if via == Via::TlsH2 { "h2" } else { "h1" };
+        arguments.extend(["--tls".to_owned(), protocol.to_owned()]);
+        let ca = rig.ca_file().context("the receiver of this scenario has no TLS: receiver: {tls: true}")?;
+        arguments.extend(["--ca-file".to_owned(), ca.display().to_string()]);
     }
     Child::start(&rig.own, &arguments, &rig.log(if sign { "signing" } else { "null" })).await
 }

@@ -1,4 +1,4 @@
-//! Resident memory over time.
+//! Resident memory over time, and the most that there was.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,13 +16,26 @@ const MIB: f64 = 1024.0 * 1024.0;
 
 /// Takes samples until it is stopped.
 pub(super) struct Sampler {
+    pids: Vec<u32>,
+    /// The kernel counts the peak from the start of the sampler on.
+    counted: bool,
     stop: Arc<Notify>,
     task: JoinHandle<Vec<(f64, f64)>>,
 }
 
+/// Resident memory while a sampler ran.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    /// Seconds since the start, and MiB.
+    pub(super) series: Vec<(f64, f64)>,
+    /// The most, in MiB: each process's own, together. Where the kernel does not count it anew, the most of the samples.
+    pub(super) peak: Option<f64>,
+}
+
 impl Sampler {
     pub(super) fn start(pids: Vec<u32>) -> Self {
-        let stop = Arc::new(Notify::new());
+        let counted = pids.iter().all(|pid| usage::reset_peak(*pid));
+        let (stop, sampled) = (Arc::new(Notify::new()), pids.clone());
         let stopped = Arc::clone(&stop);
         let task = tokio::spawn(async move {
             let mut samples = Samples::default();
@@ -31,17 +44,22 @@ impl Sampler {
             loop {
                 tokio::select! {
                     () = stopped.notified() => break samples.taken,
-                    _ = ticks.tick() => samples.take(began.elapsed(), resident(&pids)),
+                    _ = ticks.tick() => samples.take(began.elapsed(), resident(&sampled)),
                 }
             }
         });
-        Self { stop, task }
+        Self { pids, counted, stop, task }
     }
 
-    /// Seconds since the start, and MiB.
-    pub(super) async fn stop(self) -> Vec<(f64, f64)> {
+    /// What it found.
+    pub(super) async fn stop(self) -> Memory {
+        let peaks: Option<u64> = self.pids.iter().map(|pid| usage::peak(*pid).filter(|_| self.counted)).sum();
         self.stop.notify_one();
-        self.task.await.unwrap_or_default()
+        let series = self.task.await.unwrap_or_default();
+        let most = series.iter().map(|(_, value)| *value).reduce(f64::max);
+        // Kernels count what is resident now and the peak to a different grain; a peak is no less than what was seen.
+        let peak = peaks.map(|bytes| bytes as f64 / MIB).into_iter().chain(most).reduce(f64::max).filter(|peak| *peak > 0.0);
+        Memory { series, peak }
     }
 }
 
@@ -81,6 +99,19 @@ impl Samples {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_peak_between_two_samples_is_not_missed() {
+        let pid = std::process::id();
+        let sampler = Sampler::start(vec![pid]);
+        let counted = sampler.counted;
+        drop(std::hint::black_box(vec![1_u8; 48 << 20]));
+        let memory = sampler.stop().await;
+        // A runtime of one thread has taken no sample meanwhile.
+        assert!(!counted || memory.peak.unwrap() > 48.0, "{memory:?}");
+        let none = Sampler::start(Vec::new()).stop().await;
+        assert_eq!((none.series.len(), none.peak), (0, None));
+    }
 
     #[test]
     fn a_long_series_is_thinned_evenly() {

@@ -7,9 +7,10 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tokio::time::{Instant, sleep};
 
+use super::accounts::Before;
 use super::figures::Figures;
 use super::rig::Rig;
-use super::running::{Due, Kind, Running};
+use super::running::{Due, Running};
 use super::sampler::Sampler;
 use crate::distribution::Zipf;
 use crate::events::Events;
@@ -17,24 +18,15 @@ use crate::generator::{self, Load, Sent};
 use crate::payload::{self, Payload, Template};
 use crate::receiver::control;
 use crate::receiver::tally::RunReport;
-use crate::receiver::verify::Signatures;
 use crate::scenario::{Pace, PayloadSpec, Rate, Send};
 use crate::schedule::Schedule;
-use crate::usage::Usage;
 
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 const WARM_UP_WITHIN: Duration = Duration::from_secs(10);
+const TOO_MANY_REQUESTS: u16 = 429;
 
 /// Runs differ within a process; between processes the time in an id differs, so that a gateway that keeps ids meets new ones.
 static NEXT_RUN: AtomicU32 = AtomicU32::new(1);
-
-/// Readings before a measurement.
-struct Before {
-    gateway: Usage,
-    generator: Usage,
-    receiver: Usage,
-    received: control::Status,
-}
 
 /// Sends, waits, and notes the figures under the step's name.
 pub(super) async fn send(send: &Send, running: &mut Running, rig: &Rig, figures: &mut Figures) -> Result<()> {
@@ -52,9 +44,9 @@ pub(super) async fn send(send: &Send, running: &mut Running, rig: &Rig, figures:
         arrive(due, &running.groups, rig, send.within.saturating_sub(began.elapsed())).await?;
         sleep(send.linger).await;
     }
-    let series = sampler.stop().await;
+    let memory = sampler.stop().await;
     note_sent(send, &sent, due, figures);
-    figures.series(&send.name, "memory", series);
+    figures.memory(&send.name, memory);
     if send.wait {
         let report = control::report(&rig.door, due.run).await?;
         let delivered = note_arrived(&send.name, sent.began, &report, due, running, figures);
@@ -64,15 +56,8 @@ pub(super) async fn send(send: &Send, running: &mut Running, rig: &Rig, figures:
         // What arrives of it is a later step's to count.
         before.note(&send.name, None, sent.accepted, running, rig, figures).await?;
     }
-    if !send.may_refuse && sent.failed > 0 {
-        figures.fault(format!(
-            "{}: {} of {} events were refused: {:?} {:?}",
-            send.name,
-            sent.failed,
-            sent.failed + sent.accepted,
-            sent.statuses,
-            sent.error
-        ));
+    if !send.may_refuse {
+        note_refused(&send.name, &sent, figures);
     }
     Ok(())
 }
@@ -92,7 +77,7 @@ pub(super) async fn wait_for(
     let already = control::count(&rig.door, due.run, &running.groups).await?;
     let sampler = Sampler::start(running.pids());
     arrive(due, &running.groups, rig, within).await?;
-    figures.series(name, "memory", sampler.stop().await);
+    figures.memory(name, sampler.stop().await);
     let report = control::report(&rig.door, due.run).await?;
     let delivered = note_arrived(name, began.max(report.first.min(began)), &report, due, running, figures);
     note_missing(name, due, delivered, within, figures);
@@ -144,7 +129,8 @@ async fn go(send: &Send, load: &Load, running: &Running) -> Result<Sent> {
                     share * reached / (running.each(send.topic)?.max(1) * load.events.batch()) as f64
                 }
             };
-            generator::open(load, Schedule::new(*arrivals, rate, *length, None, u64::from(load.events.run))).await
+            let schedule = Schedule::new(*arrivals, rate, *length, None, u64::from(load.events.run));
+            generator::open(load, schedule, send.sent_within(*length)).await
         }
     }
 }
@@ -162,10 +148,13 @@ fn note_sent(send: &Send, sent: &Sent, due: Due, figures: &mut Figures) {
     let name = &send.name;
     figures.note(name, "accepted", sent.accepted as f64);
     figures.note(name, "refused", sent.failed as f64);
+    figures.note(name, "unsent", sent.unsent as f64);
+    figures.note(name, "throttled", sent.statuses.get(&TOO_MANY_REQUESTS).copied().unwrap_or_default() as f64);
     figures.note(name, "due", due.deliveries as f64);
     figures.note(name, "accepted_per_second", sent.accepted as f64 / sent.elapsed.as_secs_f64().max(1e-9));
     if let Pace::Open { length, .. } = &send.pace {
-        figures.note(name, "offered_per_second", (sent.accepted + sent.failed) as f64 / length.as_secs_f64());
+        figures.note(name, "offered_per_second", (sent.accepted + sent.failed + sent.unsent) as f64 / length.as_secs_f64());
+        figures.note(name, "late", sent.late as f64);
     }
     figures.percentiles(name, "answer", &summary);
 }
@@ -211,69 +200,19 @@ fn note_arrived(name: &str, began: u64, report: &RunReport, due: Due, running: &
     delivered
 }
 
+fn note_refused(name: &str, sent: &Sent, figures: &mut Figures) {
+    let all = sent.accepted + sent.failed + sent.unsent;
+    if sent.failed > 0 {
+        figures.fault(format!("{name}: {} of {all} events were refused: {:?} {:?}", sent.failed, sent.statuses, sent.error));
+    }
+    if sent.unsent > 0 {
+        figures.fault(format!("{name}: {} of {all} events could not be sent in time", sent.unsent));
+    }
+}
+
 fn note_missing(name: &str, due: Due, delivered: u64, within: Duration, figures: &mut Figures) {
     if delivered < due.deliveries {
         let missing = due.deliveries - delivered;
         figures.fault(format!("{name}: {missing} of {} deliveries had not arrived within {} s", due.deliveries, within.as_secs()));
-    }
-}
-
-impl Before {
-    async fn read(running: &Running, rig: &Rig) -> Result<Self> {
-        Ok(Self {
-            gateway: Usage::of(&running.pids())?,
-            generator: Usage::of(&[std::process::id()])?,
-            receiver: Usage::of(&[rig.receiver.pid()])?,
-            received: control::status(&rig.door).await?,
-        })
-    }
-
-    /// Notes what was used since, for each delivery and each event.
-    async fn note(
-        &self,
-        name: &str,
-        delivered: Option<u64>,
-        events: u64,
-        running: &Running,
-        rig: &Rig,
-        figures: &mut Figures,
-    ) -> Result<()> {
-        let now = Self::read(running, rig).await?;
-        let (deliveries, events) = (delivered.map(|delivered| delivered.max(1) as f64), events.max(1) as f64);
-        let micros = |usage: Usage, earlier: Usage| usage.since(earlier).cpu.as_secs_f64() * 1e6;
-        if let Some(deliveries) = deliveries {
-            figures.note(name, "generator_cpu", micros(now.generator, self.generator) / deliveries);
-            figures.note(name, "receiver_cpu", micros(now.receiver, self.receiver) / deliveries);
-        }
-        figures.note(name, "connections", now.received.connections.saturating_sub(self.received.connections) as f64);
-        if !running.pids().is_empty() {
-            let used = now.gateway.since(self.gateway);
-            if let Some(deliveries) = deliveries {
-                figures.note(name, "cpu", micros(now.gateway, self.gateway) / deliveries);
-                figures.note(name, "switches", used.switches as f64 / deliveries);
-            }
-            figures.note(name, "cpu_per_event", used.cpu.as_secs_f64() * 1e6 / events);
-            figures.note(name, "written", used.written as f64 / events);
-            figures.note(name, "descriptors", used.descriptors as f64);
-        }
-        figures.note(name, "signatures", now.received.signatures.checked.saturating_sub(self.received.signatures.checked) as f64);
-        if let Some(fault) = unfit(&now.received.signatures, &self.received.signatures, &running.kind) {
-            figures.fault(format!("{name}: {fault}"));
-        }
-        Ok(())
-    }
-}
-
-/// What is wrong with the signatures since `before`: what Posthorn sends is always signed.
-fn unfit(now: &Signatures, before: &Signatures, kind: &Kind) -> Option<String> {
-    let unsigned = now.unsigned - before.unsigned;
-    match kind {
-        // Another gateway may sign with keys of its own, or not at all.
-        Kind::External(_) => None,
-        _ if now.wrong > before.wrong => {
-            Some(format!("{} of {} signatures were wrong: {:?}", now.wrong - before.wrong, now.checked - before.checked, now.fault))
-        }
-        Kind::Posthorn(_) if unsigned > 0 => Some(format!("{unsigned} deliveries of the sample were not signed")),
-        _ => None,
     }
 }

@@ -1,5 +1,6 @@
 //! Scenarios: what is set up, sent, and measured, as YAML files (`scenarios/*.yaml`). docs/load-tests.md describes the members.
 
+mod check;
 mod read;
 mod row;
 mod send;
@@ -52,7 +53,7 @@ pub struct Scenario {
     pub order: u64,
     /// How often each variant is measured; in turn.
     pub rounds: u64,
-    /// It is part of a run in this depth.
+    /// It is part of a run in this depth that names no scenarios.
     pub included: bool,
     /// A scenario that takes longer has failed.
     pub limit: Duration,
@@ -86,6 +87,8 @@ pub struct Variant {
     pub system: System,
     /// It is set up once and kept for all rounds.
     pub keep: bool,
+    /// The forwarders that its ratios are to; the first of each kind when it says nothing.
+    pub yardsticks: Option<Vec<String>>,
     /// Done once it is started.
     pub setup: Vec<Step>,
     /// Done in each round.
@@ -98,16 +101,22 @@ pub enum System {
     /// Nothing.
     Raw,
     /// A bare forwarder.
-    Forwarder {
-        /// Whether it signs.
-        sign: bool,
-        /// How often it sends each request on.
-        fan_out: u32,
-    },
+    Forwarder(ForwarderSpec),
     /// Posthorn.
     Posthorn(Box<PosthornSpec>),
     /// Any gateway that runs already and delivers to the receiver.
     External(Box<ExternalSpec>),
+}
+
+/// A bare forwarder: a yardstick.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ForwarderSpec {
+    /// Whether it signs.
+    pub sign: bool,
+    /// How often it sends each request on.
+    pub fan_out: u32,
+    /// Which of the receiver's doors it delivers to.
+    pub via: Via,
 }
 
 /// How Posthorn is set up.
@@ -172,6 +181,20 @@ impl Scenario {
     pub fn parse(name: &str, text: &str, depth: Depth, folder: &Path) -> Result<Self> {
         let document: Value = serde_saphyr::from_str(text).map_err(|error| anyhow::anyhow!("{}", error.without_snippet()))?;
         read::scenario(name, document, depth, folder)
+    }
+
+    /// Whether one of its variants is Posthorn.
+    #[must_use]
+    pub fn needs_posthorn(&self) -> bool {
+        self.variants.iter().any(|variant| matches!(variant.system, System::Posthorn(_)))
+    }
+
+    /// The bare or the signing forwarder that ratios of a variant are to; `None` where there is none, or it is the variant itself.
+    #[must_use]
+    pub fn yardstick(&self, variant: &Variant, signing: bool) -> Option<&Variant> {
+        let named = |other: &Variant| variant.yardsticks.as_ref().is_none_or(|names| names.contains(&other.name));
+        let fits = |other: &&Variant| matches!(other.system, System::Forwarder(spec) if spec.sign == signing) && named(other);
+        self.variants.iter().find(fits).filter(|found| found.name != variant.name)
     }
 }
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::{Map, Value};
 
-use super::{Depth, ExternalSpec, Plot, PosthornSpec, ReceiverSpec, Row, Scenario, Schemas, Step, System, Variant};
+use super::check;
+use super::step::via;
+use super::{Depth, ExternalSpec, ForwarderSpec, Plot, PosthornSpec, ReceiverSpec, Row, Scenario, Schemas, Step, System, Variant};
 use crate::fields::{Faults, Fields};
 
 const LIMIT: Duration = Duration::from_secs(600);
@@ -18,6 +20,7 @@ pub(super) fn scenario(name: &str, mut document: Value, depth: Depth, folder: &P
     let mut faults = Faults::default();
     let mut fields = Fields::of(document, "", &mut faults);
     let only = fields.word("only", &["quick", "full"], &mut faults);
+    let by_name = fields.flag("by_name", false, &mut faults);
     let defaults = fields.take("defaults").unwrap_or(Value::Null);
     let (setup, steps) = (fields.take("setup"), fields.take("steps"));
     let common = Common { defaults, setup, steps, folder };
@@ -27,7 +30,7 @@ pub(super) fn scenario(name: &str, mut document: Value, depth: Depth, folder: &P
         about: fields.text("about", &mut faults).unwrap_or_default(),
         order: fields.whole("order", 0..=1_000, &mut faults).unwrap_or(1_000),
         rounds: fields.whole("rounds", 1..=100, &mut faults).unwrap_or(3),
-        included: only.is_none_or(|word| word == depth.word()),
+        included: !by_name && only.is_none_or(|word| word == depth.word()),
         limit: fields.duration("limit", &mut faults).unwrap_or(LIMIT),
         receiver: receiver(fields.take("receiver").unwrap_or(Value::Null), &mut faults),
         variants: common.variants(fields.list("variants", &mut faults), &mut faults),
@@ -35,7 +38,7 @@ pub(super) fn scenario(name: &str, mut document: Value, depth: Depth, folder: &P
         plots: items(fields.list("plots", &mut faults), "plots", &mut faults, Plot::read),
     };
     fields.end(&mut faults);
-    names(&scenario, &mut faults);
+    check::all(&scenario, &mut faults);
     faults.check(scenario)
 }
 
@@ -102,6 +105,7 @@ impl Common<'_> {
         let variant = Variant {
             setup: self.steps(setup, &fields.place("setup"), faults),
             steps: self.steps(steps, &fields.place("steps"), faults),
+            yardsticks: yardsticks(&mut fields, faults),
             name,
             system,
             keep,
@@ -136,9 +140,16 @@ impl Common<'_> {
             in_memory: fields.word("data", &["disk", "memory"], faults) == Some("memory"),
         };
         let external = fields.take("gateway");
+        let forwards = matches!(kind, "null" | "signing");
+        let given = via(fields, &["plain", "tls", "tls_h2"], faults);
+        if given.is_some() && !forwards {
+            faults.add(&fields.place("via"), "is of forwarders; Posthorn's subscriptions have one each");
+        }
         match kind {
             "raw" => System::Raw,
-            "null" | "signing" => System::Forwarder { sign: kind == "signing", fan_out },
+            "null" | "signing" => {
+                System::Forwarder(ForwarderSpec { sign: kind == "signing", fan_out, via: given.unwrap_or(super::Via::Plain) })
+            }
             "external" => System::External(Box::new(self.external(external.unwrap_or_default(), &fields.place("gateway"), faults))),
             _ => System::Posthorn(Box::new(posthorn)),
         }
@@ -177,27 +188,18 @@ fn schemas(text: Option<&str>, folder: &Path) -> Schemas {
     }
 }
 
+/// Names only; whether they are forwarders is seen when all variants are known.
+fn yardsticks(fields: &mut Fields, faults: &mut Faults) -> Option<Vec<String>> {
+    let Value::Array(names) = fields.take("yardsticks")? else {
+        faults.add(&fields.place("yardsticks"), "a list of variants is expected");
+        return None;
+    };
+    Some(names.into_iter().map(|name| name.as_str().map_or_else(|| name.to_string(), str::to_owned)).collect())
+}
+
 fn over(defaults: &Value, value: Value) -> Value {
     let Value::Object(members) = value else { return value };
     let mut all: Map<String, Value> = defaults.as_object().cloned().unwrap_or_default();
     all.extend(members);
     Value::Object(all)
-}
-
-/// What rows and plots refer to has to be there.
-fn names(scenario: &Scenario, faults: &mut Faults) {
-    let known = |name: &str| {
-        let (variant, span) = name.split_once('/').unwrap_or((name, ""));
-        scenario.variants.iter().any(|v| v.name == variant && v.spans().any(|s| s == span))
-    };
-    for (n, row) in scenario.rows.iter().enumerate() {
-        for name in row.spans().filter(|name| !known(name)) {
-            faults.add(&format!("rows[{n}]"), format!("no variant and step are called `{name}`"));
-        }
-    }
-    for (n, plot) in scenario.plots.iter().enumerate() {
-        for name in plot.of.iter().filter(|name| !known(name)) {
-            faults.add(&format!("plots[{n}]"), format!("no variant and step are called `{name}`"));
-        }
-    }
 }

@@ -114,8 +114,20 @@ impl Send {
             linger: fields.duration("linger", faults).unwrap_or(Duration::from_millis(200)),
             may_refuse: fields.flag("may_refuse", false, faults),
         };
+        if let Pace::Open { length, .. } = &send.pace
+            && *length >= send.within
+        {
+            faults.add(&fields.place("within"), "must be longer than `for`: what is late and what is delivered last need time too");
+        }
         fields.end(faults);
         send
+    }
+
+    /// How long events on a schedule of this length are sent: up to halfway between its end and `within`, so that as much is left to
+    /// deliver what was accepted last.
+    #[must_use]
+    pub fn sent_within(&self, length: Duration) -> Duration {
+        length + self.within.saturating_sub(length) / 2
     }
 }
 

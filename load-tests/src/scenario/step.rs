@@ -77,6 +77,26 @@ pub enum Via {
     Tls,
     /// HTTP/2 over TLS.
     TlsH2,
+    /// A port on which nobody listens: connections are refused.
+    Closed,
+}
+
+impl Via {
+    /// Whether it is reached over TLS.
+    #[must_use]
+    pub fn is_tls(self) -> bool {
+        matches!(self, Self::Tls | Self::TlsH2)
+    }
+}
+
+/// One of these doors, where a document names one.
+pub(super) fn via(fields: &mut Fields, known: &[&'static str], faults: &mut Faults) -> Option<Via> {
+    Some(match fields.word("via", known, faults)? {
+        "tls" => Via::Tls,
+        "tls_h2" => Via::TlsH2,
+        "closed" => Via::Closed,
+        _ => Via::Plain,
+    })
 }
 
 impl Step {
@@ -120,12 +140,13 @@ impl Subscribe {
     fn read(value: Value, place: &str, faults: &mut Faults) -> Self {
         let mut fields = Fields::of(value, place, faults);
         let matches = fields.flag("matches", true, faults);
+        let via = via(&mut fields, &["plain", "tls", "tls_h2", "closed"], faults).unwrap_or(Via::Plain);
         let subscribe = Self {
             group: fields.text("group", faults).unwrap_or_else(|| "ok".to_owned()),
             topic: fields.whole("topic", 0..=999, faults).map(|topic| topic as u32),
             count: fields.whole("count", 1..=MOST_SUBSCRIPTIONS, faults).unwrap_or(1) as u32,
             matches,
-            counted: fields.flag("counted", matches, faults),
+            counted: fields.flag("counted", matches && via != Via::Closed, faults),
             secret: match fields.word("secret", &["each", "shared", "ed25519"], faults) {
                 Some("shared") => Secret::Shared,
                 Some("ed25519") => Secret::Ed25519,
@@ -133,13 +154,12 @@ impl Subscribe {
             },
             hosts: fields.whole("hosts", 1..=100, faults).unwrap_or(1) as u32,
             first_host: fields.whole("first_host", 0..=99, faults).unwrap_or(0) as u32,
-            via: match fields.word("via", &["plain", "tls", "tls_h2"], faults) {
-                Some("tls") => Via::Tls,
-                Some("tls_h2") => Via::TlsH2,
-                _ => Via::Plain,
-            },
+            via,
             with: fields.take("with").unwrap_or_default(),
         };
+        if via == Via::Closed && subscribe.counted {
+            faults.add(&fields.place("counted"), "nothing can arrive where nobody listens (via: closed)");
+        }
         fields.end(faults);
         subscribe
     }

@@ -35,7 +35,8 @@ fn parse(text: &str, depth: Depth) -> Result<Scenario> {
 fn a_scenario_is_read_in_both_depths() {
     let quick = parse(GOOD, Depth::Quick).unwrap();
     assert_eq!((quick.rounds, quick.receiver.hosts, quick.receiver.tls, quick.variants.len()), (1, 3, true, 2));
-    assert!(matches!(quick.variants[0].system, System::Forwarder { sign: false, fan_out: 3 }));
+    let plain = ForwarderSpec { sign: false, fan_out: 3, via: Via::Plain };
+    assert!(matches!(quick.variants[0].system, System::Forwarder(spec) if spec == plain));
     assert!(quick.variants[0].setup.is_empty(), "the common setup is Posthorn's");
     let [Step::Send(send)] = quick.variants[0].steps.as_slice() else { panic!("the common steps") };
     assert_eq!((send.name.as_str(), send.mode, &send.pace), ("load", Mode::Batch(10), &Pace::Closed(100)));
@@ -109,6 +110,74 @@ plots: [{kind: circle, title: t, of: [p/none]}]
     assert!(parse("[]", Depth::Quick).unwrap_err().to_string().contains("the document: a mapping"));
 }
 
+const YARDSTICKS: &str = r#"
+title: Over TLS
+by_name: true
+receiver: {tls: true}
+steps: [{send: {rate: 5, for: 2s, within: 10s, may_refuse: true}}]
+variants:
+  - {name: bare, system: "null"}
+  - {name: signing, system: signing}
+  - {name: bare-tls, system: "null", via: tls}
+  - {name: signing-h2, system: signing, via: tls_h2}
+  - {name: p, setup: [{subscribe: {via: tls}}, {subscribe: {group: gone, via: closed}}], yardsticks: [bare-tls, signing-h2]}
+  - {name: q, yardsticks: [signing-h2]}
+  - {name: r, yardsticks: []}
+  - {name: s}
+"#;
+
+#[test]
+fn variants_have_the_yardsticks_that_they_name_else_the_first_of_each_kind() {
+    let scenario = parse(YARDSTICKS, Depth::Quick).unwrap();
+    assert!(!scenario.included, "it runs when it is named");
+    let of = |n: usize| [false, true].map(|signing| scenario.yardstick(&scenario.variants[n], signing).map(|v| v.name.as_str()));
+    assert_eq!(of(4), [Some("bare-tls"), Some("signing-h2")]);
+    assert_eq!(of(5), [None, Some("signing-h2")]);
+    assert_eq!(of(6), [None, None]);
+    assert_eq!(of(7), [Some("bare"), Some("signing")]);
+    assert_eq!(of(0), [None, Some("signing")], "nothing is its own yardstick");
+    assert_eq!(of(2), [Some("bare"), Some("signing")]);
+    let System::Forwarder(spec) = scenario.variants[3].system else { panic!("a forwarder") };
+    assert_eq!(spec, ForwarderSpec { sign: true, fan_out: 1, via: Via::TlsH2 });
+    let Step::Subscribe(gone) = &scenario.variants[4].setup[1] else { panic!("a subscribe") };
+    assert_eq!((gone.via, gone.counted), (Via::Closed, false), "nothing is due where nobody listens");
+    let Step::Send(send) = &scenario.variants[7].steps[0] else { panic!("a send") };
+    assert_eq!(send.sent_within(Duration::from_secs(2)), Duration::from_secs(6), "as much time is left for what was accepted last");
+}
+
+#[test]
+fn faults_of_yardsticks_and_doors_are_named() {
+    let text = r#"
+title: t
+by_name: yes please
+steps: [{send: {rate: 5, for: 10s, within: 10s}}]
+variants:
+  - {name: a, system: "null", via: closed}
+  - {name: b, system: raw, via: plain}
+  - {name: c, system: "null", via: tls}
+  - {name: d, yardsticks: [nobody, b, a, c]}
+  - {name: e, yardsticks: a, setup: [{subscribe: {via: closed, counted: true}}, {subscribe: {via: tls_h2}}]}
+"#;
+    let error = parse(text, Depth::Quick).unwrap_err().to_string();
+    let wanted = [
+        "by_name: true or false",
+        "variants[0].steps[0].send.within: must be longer than `for`",
+        "variants[0].via: one of plain, tls, tls_h2 is",
+        "variants[1].via: is of forwarders",
+        "variants[2]: goes over TLS, and the receiver",
+        "variants[3].yardsticks[0]: no variant is called `nobody`",
+        "variants[3].yardsticks[1]: `b` is no forwarder",
+        "variants[3].yardsticks: at most one",
+        "variants[4].yardsticks: a list",
+        "variants[4].setup[0].subscribe.counted: nothing can arrive",
+        "variants[4]: goes over TLS",
+    ];
+    for fault in wanted {
+        assert!(error.contains(fault), "{fault} is not in\n{error}");
+    }
+    assert!(!error.contains("variants[3].yardsticks[2]"), "{error}");
+}
+
 #[test]
 fn the_scenarios_of_this_tree_are_right_and_each_aim_has_one_row() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
@@ -118,5 +187,6 @@ fn the_scenarios_of_this_tree_are_right_and_each_aim_has_one_row() {
         aims.sort_unstable();
         assert_eq!(aims, (1..=15).collect::<Vec<_>>());
         assert!(all.iter().any(|scenario| scenario.included));
+        assert!(all.iter().any(|scenario| scenario.name == "lopsided-10m" && !scenario.included), "half an hour is no part of a run");
     }
 }
