@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use posthorn_tests::{Behaviour, Config, Posthorn, Receiver, eventually};
 use serde_json::{Value, json};
 
-use crate::kit::{SOON, delivery, event, in_force, metric, publish, subscribe, subscribe_only, topic};
+use crate::kit::{SOON, delivery, event, id, in_force, metric, publish, subscribe, subscribe_only, topic};
 
 #[tokio::test]
 async fn what_waits_goes_to_the_new_url_under_the_new_secret() -> Result<()> {
@@ -245,4 +245,63 @@ async fn typed(posthorn: &Posthorn, id: &str, kind: &str) -> Result<()> {
 
 fn arrived(receiver: &Receiver, path: &str) -> BTreeSet<String> {
     receiver.received(path).iter().map(|request| request.header("ce-id").to_owned()).collect()
+}
+
+#[tokio::test]
+async fn subscriptions_are_the_same_after_a_stop_as_after_a_kill() -> Result<()> {
+    let (receiver, mut posthorn) = (Receiver::start().await?, Posthorn::start(Config::default()).await?);
+    topic(&posthorn, "kept", json!({})).await?;
+    let mut ids = Vec::new();
+    // Enough that a stop has something to write; and texts that what is kept is shortened by, or would trip over.
+    let padding = "x".repeat(4_000);
+    for number in 0..100 {
+        let name = format!("\"}}]}} {number} \\ \u{1f600} {{\"name\":\"");
+        let endpoint = json!({"url": receiver.url(&format!("/kept-{number}")), "headers": {"x-padding": padding}, "timeout": "7s"});
+        let filters = json!([{"topic": "kept"}, {"exact": {"subject": format!("s-{number}\"}}]")}}]);
+        let status = if number % 3 == 0 { "paused" } else { "active" };
+        let members = json!({"name": name, "filters": filters, "endpoint": endpoint, "status": status, "limits": {"in_flight": 3}});
+        ids.push(id(&subscribe_only(&posthorn, "kept", "http://127.0.0.1:9/", members).await?)?);
+    }
+    let all = |posthorn: &Posthorn| {
+        let (control, ids) = (posthorn.control(), ids.clone());
+        async move {
+            let mut all = Vec::new();
+            for id in &ids {
+                let mut one = control.get(&format!("/v1/subscriptions/{id}")).await?.expect(200)?;
+                // A node tells it, once it is connected.
+                one.as_object_mut().context("an object")?.remove("state");
+                all.push(one);
+            }
+            anyhow::Ok(all)
+        }
+    };
+    let made = all(&posthorn).await?;
+    let tables = posthorn.data_dir().join("control/keyspaces/1/tables");
+    let files = || std::fs::read_dir(&tables).map_or(0, Iterator::count);
+    ensure!(files() == 0, "written too early to show anything");
+    ensure!(posthorn.terminate().await?.success(), "no good end");
+    ensure!(files() > 0, "a stop in good order leaves all in the journal");
+    posthorn.restart().await?;
+    ensure!(all(&posthorn).await? == made, "changed by a stop");
+
+    // What is changed after that is in the journal only, beside what is in the file.
+    let path = format!("/v1/subscriptions/{}", ids[3]);
+    let mut body = posthorn.control().get(&path).await?.expect(200)?;
+    body["status"] = json!("active");
+    in_force(&posthorn, &posthorn.control().put(&path, &body).await?.expect(200)?).await?;
+    let changed = all(&posthorn).await?;
+    ensure!(changed[3]["status"] == "active" && changed != made, "not changed: {}", changed[3]);
+    posthorn.kill9();
+    posthorn.restart().await?;
+    ensure!(all(&posthorn).await? == changed, "changed by a kill");
+    let refused = posthorn.control().delete("/v1/topics/kept").await?;
+    ensure!(refused.status == 409, "{} {}", refused.status, refused.text());
+    // And who was kept so gets what is theirs.
+    for number in [3, 4] {
+        let mut one = event("kept", &format!("e-{number}"));
+        one["subject"] = json!(format!("s-{number}\"}}]"));
+        posthorn.data().publish(&one).await?.expect(202)?;
+        receiver.wait_for_unique(&format!("/kept-{number}"), 1, SOON).await?;
+    }
+    Ok(())
 }

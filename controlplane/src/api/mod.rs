@@ -86,6 +86,12 @@ impl Api {
         }
     }
 
+    /// The last thing before the end: see [`Store::settle`].
+    pub(crate) async fn settle(&self) {
+        let store = self.store.clone().lock_owned().await;
+        drop(tokio::task::spawn_blocking(move || store.settle()).await);
+    }
+
     /// Plans the command, writes the change to the disk, then puts it in force.
     async fn write(&self, command: Command) -> Result<Change, Problem> {
         let store = self.store.clone().lock_owned().await;

@@ -3,11 +3,10 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
-use memchr::memmem::Finder;
 use posthorn_domain::ids::SubscriptionId;
 use posthorn_domain::names::{Name, SchemaName, TopicName};
 use posthorn_domain::operations;
-use posthorn_domain::resource::{SchemaInfo, SchemaVersion, Subscription, Topic};
+use posthorn_domain::resource::{Mention, SchemaInfo, SchemaVersion, Subscription, Topic};
 use posthorn_domain::snapshot::{Kind, ResourceKey};
 
 use super::{Entry, Published, Registry, Schema};
@@ -35,9 +34,8 @@ impl Registry {
 
     /// Those that say `text` somewhere: in a filter, as their name or elsewhere.
     pub(super) fn subscriptions_that_say(&self, text: &str) -> impl Iterator<Item = Subscription> {
-        let said = serde_json::Value::from(text).to_string();
-        let finder = Finder::new(said.as_bytes()).into_owned();
-        let saying = self.subscriptions.iter().filter(move |(_, packed)| packed.mentions(&finder));
+        let wanted = Mention::of(text);
+        let saying = self.subscriptions.iter().filter(move |(_, packed)| packed.mentions(&wanted));
         saying.map(|(id, packed)| packed.read(*id))
     }
 

@@ -8,6 +8,8 @@ mod record;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use posthorn_domain::sealing::SealingKey;
@@ -21,6 +23,11 @@ pub(crate) use record::resource;
 const CACHE_BYTES: u64 = 1 << 20;
 /// Writes gathered before they become a file. Configuration is small and changes seldom.
 const MEMTABLE_BYTES: u64 = 4 << 20;
+/// Less than this is read back quickly, and takes little room.
+const WORTH_A_FILE: u64 = 256 << 10;
+/// How long the end may wait for the last file. What is not in one by then is in the journal.
+const LOOKS: u32 = 1000;
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
 const RESOURCES: &str = "r/";
 /// Topics that were deleted, with the revision at which.
@@ -28,8 +35,8 @@ const DELETED: &str = "deleted/";
 const REVISION: &str = "meta/revision";
 const IDENTITY: &str = "meta/id";
 const FORMAT: &str = "meta/format";
-/// 1 had JSON in all rows.
-const FORMAT_VERSION: &[u8] = b"2";
+/// 1 had JSON in all rows, 2 subscriptions packed in form 1. Both are read.
+const FORMAT_VERSION: &[u8] = b"3";
 
 /// Why the store did not open or write.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +106,20 @@ impl Store {
         Ok(())
     }
 
+    /// Has what is only in the journal and in memory become a file: a start would read it back into memory, and there it would stay. The
+    /// last call before the store is closed; nothing depends on it.
+    pub(crate) fn settle(&self) {
+        if self.database.write_buffer_size() < WORTH_A_FILE {
+            return;
+        }
+        if let Err(error) = self.keyspace.rotate_memtable() {
+            tracing::warn!(%error, "the configuration store did not write its last file; the next start reads its journal");
+            return;
+        }
+        let is_busy = |_: &u32| self.keyspace.sealed_memtable_count() > 0;
+        (0..LOOKS).take_while(is_busy).for_each(|_| thread::sleep(LOOK_AGAIN));
+    }
+
     /// Topics that were deleted and not made again, as many as are remembered.
     pub(crate) fn deleted_topics(&self) -> Result<BTreeMap<ResourceKey, u64>, StoreError> {
         let mut deleted = BTreeMap::new();
@@ -130,7 +151,7 @@ impl Store {
 fn check_format(database: &Database, keyspace: &Keyspace) -> Result<(), StoreError> {
     match keyspace.get(FORMAT)? {
         Some(found) if found.as_ref() == FORMAT_VERSION => Ok(()),
-        Some(found) if found.as_ref() != b"1" => Err(StoreError::Format),
+        Some(found) if !matches!(found.as_ref(), b"1" | b"2") => Err(StoreError::Format),
         _ => Ok(put_synced(database, keyspace, FORMAT, FORMAT_VERSION)?),
     }
 }

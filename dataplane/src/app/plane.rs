@@ -56,12 +56,9 @@ impl NodePlane {
         self.compile(revision, full, move |builder, base| builder.apply(base, &delta)).await
     }
 
-    async fn restored(&self, kept: Arc<Kept>) -> Vec<Nack> {
+    async fn restored(&self, kept: Kept) -> Vec<Nack> {
         let revision = kept.revision;
-        let rows = move |builder: &mut Builder, base: &Table| {
-            builder.restore(base, kept.revision, kept.rows().filter_map(|row| Some((row.key, row.good?))))
-        };
-        self.compile(revision, true, rows).await
+        self.compile(revision, true, move |builder, base| builder.restore(base, revision, kept.into_good())).await
     }
 
     async fn compile(
@@ -127,7 +124,7 @@ impl Plane for NodePlane {
         Box::pin(self.put_in_force(delta, full))
     }
 
-    fn restore<'a>(&'a self, kept: Arc<Kept>) -> BoxFuture<'a, Vec<Nack>> {
+    fn restore<'a>(&'a self, kept: Kept) -> BoxFuture<'a, Vec<Nack>> {
         Box::pin(self.restored(kept))
     }
 

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use posthorn_domain::snapshot::{Delta, Document, Nack, Resource, ResourceKey};
 use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
 use super::super::held::Held;
 use super::super::kept::Row;
 use super::*;
+use crate::route::Kept as _;
 
 fn resource(revision: u64, document: &Value, secrets: &[(&str, &str)]) -> Resource {
     Resource { revision, incarnation: 3, document: Document::of(document), secrets: secrets.iter().copied().collect() }
@@ -126,7 +128,7 @@ fn what_cannot_be_used_stands_beside_the_last_good_version() {
 
     // A node that starts from it holds the same.
     let mut again = Held::default();
-    again.restore(&cache.load().unwrap().unwrap().kept, Vec::new());
+    again.restore(&cache.load().unwrap().unwrap().kept);
     assert_eq!((again.revision, &again.nacks), (5, &now.nacks));
     assert!(again.step().rows.is_empty());
 
@@ -199,6 +201,37 @@ fn the_first_format_is_read() {
 }
 
 #[test]
+fn what_is_in_force_is_given_away_page_by_page() {
+    let page = |number: u64, rows: &[Row<'_>]| {
+        let mut page = Vec::new();
+        let mut pages = Pages::new(false, number, "cp", |bytes: &[u8]| {
+            page = bytes.to_vec();
+            Ok::<(), std::convert::Infallible>(())
+        });
+        rows.iter().try_for_each(|row| pages.add(row)).and_then(|()| pages.end()).unwrap();
+        Zeroizing::new(page)
+    };
+    let good = |key, version| Row { key, good: Some(version), ..Row::default() };
+    let bad = |key, version, reason| Row { key, bad: version, reason: Some(reason), ..Row::default() };
+    let gone = |key| Row { key, gone: true, ..Row::default() };
+    let kept = Kept::of(vec![
+        page(1, &[good("c", b"c1"), good("a", b"a1"), good("b", b"b1"), good("d", b"d1"), good("e", b"e1")]),
+        page(2, &[good("a", b"a2"), bad("b", Some(b"b2"), "worse"), gone("d"), bad("f", None, "never read")]),
+        page(3, &[bad("a", Some(b"a3"), "bad"), bad("b", None, "cannot be read"), gone("e"), good("d", b"d3")]),
+        page(4, &[Row { gone: true, ..good("e", b"e4") }, good("a", b"a4")]),
+    ]);
+    let kept = kept.unwrap();
+    assert_eq!((kept.revision, kept.control_plane_id.as_str()), (4, "cp"));
+    let rows: Vec<Row<'_>> = kept.rows().collect();
+    let b = Row { good: Some(b"b1"), ..bad("b", Some(b"b2"), "cannot be read") };
+    assert_eq!(rows, [good("a", b"a4"), b, good("c", b"c1"), good("d", b"d3"), good("e", b"e4"), bad("f", None, "never read")]);
+    let given: Vec<(String, Vec<u8>)> = kept.into_good().map(|good| (good.key().to_owned(), good.version().to_owned())).collect();
+    let expected = [("a", "a4"), ("b", "b1"), ("c", "c1"), ("d", "d3"), ("e", "e4")];
+    assert_eq!(given, expected.map(|(key, version)| (key.to_owned(), version.as_bytes().to_vec())));
+    assert!(Kept::of(vec![Zeroizing::new(vec![3, 0])]).is_none());
+}
+
+#[test]
 fn the_second_format_is_read_and_written_as_the_third() {
     let dir = tempfile::tempdir().unwrap();
     let key = Arc::new(SealingKey::generate().unwrap());
@@ -221,7 +254,7 @@ fn the_second_format_is_read_and_written_as_the_third() {
     assert_eq!((before.0, before.1.keys().map(String::as_str).collect::<Vec<_>>()), (5, vec!["subscriptions/sub_1", "topics/b"]));
     let Loaded { kept, known } = cache.load().unwrap().unwrap();
     let mut now = Held::default();
-    now.restore(&kept, Vec::new());
+    now.restore(&kept);
     cache.save(known, &now.step()).unwrap();
     assert_eq!((said(&cache), fs::read(&path).unwrap()[MAGIC]), (before, 3));
 }

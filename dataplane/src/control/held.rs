@@ -123,15 +123,19 @@ impl Held {
         }
     }
 
-    /// Books what was written down and is in force again, but for `nacks`.
-    pub(super) fn restore(&mut self, kept: &Kept, nacks: Vec<Nack>) {
+    /// Books what was written down and is to be in force again.
+    pub(super) fn restore(&mut self, kept: &Kept) {
         let stamps = kept.rows().filter_map(|row| Some((row.key, stamp(row.bad.or(row.good)?))));
         self.resources = Stamps::of(stamps);
         self.revision = kept.revision;
         self.control_plane_id.clone_from(&kept.control_plane_id);
-        let before = kept.rows().filter_map(|row| Some((row.key.to_owned(), row.reason?.to_owned())));
-        let now = nacks.into_iter().map(|nack| (nack.resource, nack.reason));
-        self.nacks = before.chain(now).map(|(key, reason)| (ResourceKey::from_text(key), reason)).collect();
+        let reasons = kept.rows().filter_map(|row| Some((ResourceKey::from_text(row.key), row.reason?.to_owned())));
+        self.nacks = reasons.collect();
+    }
+
+    /// Books what of it is not in force after all.
+    pub(super) fn not_restored(&mut self, nacks: Vec<Nack>) {
+        self.nacks.extend(nacks.into_iter().map(|nack| (ResourceKey::from_text(nack.resource), nack.reason)));
     }
 
     /// What changed since the last call of this, to be written down.

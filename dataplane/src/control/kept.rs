@@ -8,7 +8,8 @@
 //! Resources are written as the JSON that they travel as, or packed ([`Packed`]). Later rows of a key go on from earlier ones: a good
 //! version ends what was bad, a bad one leaves the good one as it is (I8).
 
-use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::ops::Range;
 use std::sync::Arc;
 
 use posthorn_domain::resource::{Packed, Subscription};
@@ -16,6 +17,7 @@ use posthorn_domain::snapshot::{Delta, Kind, Resource, ResourceKey};
 use zeroize::Zeroizing;
 
 use super::held::{Change, Step};
+use crate::route;
 
 /// A page is begun anew after about so many bytes; it holds at least one row.
 const PAGE_BYTES: usize = 1 << 20;
@@ -37,9 +39,11 @@ pub struct Kept {
     pub revision: u64,
     /// Whose revisions these are.
     pub control_plane_id: String,
-    pages: Vec<Zeroizing<Vec<u8>>>,
+    pages: Vec<Page>,
     places: Vec<Place>,
 }
+
+type Page = Arc<Zeroizing<Vec<u8>>>;
 
 /// One resource.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,69 +60,79 @@ pub struct Row<'a> {
     pub(super) gone: bool,
 }
 
-/// Where a text stands.
-#[derive(Clone, Copy, Debug)]
-struct Span {
-    page: u32,
-    from: u32,
-    to: u32,
+/// A version in force, out of a page that is let go of with the last of these.
+pub struct Good {
+    page: Page,
+    key: Range<usize>,
+    version: Range<usize>,
 }
 
+/// Where a row begins; never with the page.
 #[derive(Clone, Copy, Debug)]
+struct At {
+    page: u32,
+    byte: NonZeroU32,
+}
+
+/// In which row each part of a resource is.
+#[derive(Clone, Copy, Debug, Default)]
 struct Place {
-    key: Span,
-    good: Option<Span>,
-    bad: Option<Span>,
-    reason: Option<Span>,
+    good: Option<At>,
+    bad: Option<At>,
+    reason: Option<At>,
 }
 
 impl Kept {
     /// What these pages say; none when they are not what [`Pages`] makes.
     pub(super) fn of(pages: Vec<Zeroizing<Vec<u8>>>) -> Option<Self> {
         let (mut revision, mut identity) = (0, String::new());
-        let mut found: HashMap<&[u8], Place, foldhash::fast::RandomState> = HashMap::default();
-        for (number, page) in pages.iter().enumerate() {
-            let mut reader = Reader { page, number: u32::try_from(number).ok()?, at: 1 };
+        let mut rows = Vec::new();
+        for (number, page) in (0..).zip(&pages) {
+            let mut reader = Reader { page, at: 1 };
             revision = reader.number()?;
-            identity = reader.text().and_then(|span| reader.str(span))?.to_owned();
+            identity = std::str::from_utf8(&page[reader.text()?]).ok()?.to_owned();
             while reader.at < page.len() {
-                let key = reader.text()?;
-                let what = reader.byte()?;
-                let mut part = |bit| if what & bit == 0 { Some(None) } else { reader.text().map(Some) };
-                let (good, bad, reason) = (part(GOOD)?, part(BAD)?, part(REASON)?);
-                // Text that is shown must be text.
-                reader.str(key)?;
-                reason.map_or(Some(""), |reason| reader.str(reason))?;
-                let name = &page[key.from as usize..key.to as usize];
-                if what & GONE != 0 {
-                    found.remove(name);
-                }
-                if good.is_none() && reason.is_none() {
-                    continue;
-                }
-                let place = found.entry(name).or_insert(Place { key, good: None, bad: None, reason: None });
-                match good {
-                    Some(_) => *place = Place { key, good, bad, reason },
-                    None => (place.bad, place.reason) = (bad.or(place.bad), reason),
-                }
+                rows.push(At { page: number, byte: u32::try_from(reader.at).ok().and_then(NonZeroU32::new)? });
+                reader.row()?;
             }
         }
-        let mut rows: Vec<(&[u8], Place)> = found.into_iter().collect();
-        rows.sort_unstable_by_key(|(key, _)| *key);
-        let places = rows.into_iter().map(|(_, place)| place).collect();
-        Some(Self { revision, control_plane_id: identity, pages, places })
+        let read = |at: &At| read_row(&pages[at.page as usize], *at);
+        // What was written later stays later.
+        rows.sort_by(|a, b| read(a).key.cmp(read(b).key));
+        let of_one_key = || rows.chunk_by(|a, b| read(a).key == read(b).key);
+        let mut places = Vec::with_capacity(of_one_key().count());
+        places.extend(of_one_key().filter_map(|rows| Place::of(rows, read)));
+        Some(Self { revision, control_plane_id: identity, pages: pages.into_iter().map(Arc::new).collect(), places })
     }
 
     /// The resources by key.
     pub fn rows(&self) -> impl Iterator<Item = Row<'_>> {
-        let bytes = |span: Span| &self.pages[span.page as usize][span.from as usize..span.to as usize];
-        let text = move |span| std::str::from_utf8(bytes(span)).unwrap_or_default();
-        self.places.iter().map(move |place| Row {
-            key: text(place.key),
-            good: place.good.map(bytes),
-            bad: place.bad.map(bytes),
-            reason: place.reason.map(text),
-            gone: false,
+        let read = |at: At| read_row(&self.pages[at.page as usize], at);
+        self.places.iter().map(move |place| {
+            let [good, bad, reason] = [place.good, place.bad, place.reason].map(|at| at.map(read));
+            let key = good.or(reason).unwrap_or_default().key;
+            Row {
+                key,
+                good: good.and_then(|row| row.good),
+                bad: bad.and_then(|row| row.bad),
+                reason: reason.and_then(|row| row.reason),
+                gone: false,
+            }
+        })
+    }
+
+    /// The versions in force, by key. Pages are let go of on the way, when none of those to come is in them.
+    pub fn into_good(self) -> impl Iterator<Item = Good> + Send {
+        let Self { mut pages, places, .. } = self;
+        let mut left = vec![0_u32; pages.len()];
+        places.iter().filter_map(|place| place.good).for_each(|at| left[at.page as usize] += 1);
+        places.into_iter().filter_map(move |place| {
+            let At { page: number, byte } = place.good?;
+            let number = number as usize;
+            left[number] -= 1;
+            let page = if left[number] == 0 { std::mem::take(&mut pages[number]) } else { Arc::clone(&pages[number]) };
+            let (key, _, [version, ..]) = Reader { page: &page, at: byte.get() as usize }.parts()?;
+            Some(Good { key, version: version?, page })
         })
     }
 
@@ -136,6 +150,41 @@ impl Kept {
         let read = |row: Row<'_>| Some((ResourceKey::from_text(row.key), read(row.key, version(&row)?)?));
         Delta { revision: self.revision, changed: self.rows().filter_map(read).collect(), removed: Vec::new() }
     }
+}
+
+impl route::Kept for Good {
+    fn key(&self) -> &str {
+        std::str::from_utf8(&self.page[self.key.clone()]).unwrap_or_default()
+    }
+
+    fn version(&self) -> &[u8] {
+        &self.page[self.version.clone()]
+    }
+}
+
+impl Place {
+    /// What these rows of one resource come to, one after the other; none when it is gone.
+    fn of<'a>(rows: &[At], read: impl Fn(&At) -> Row<'a>) -> Option<Self> {
+        let mut place = Self::default();
+        for at in rows {
+            let Row { good, bad, reason, gone, .. } = read(at);
+            if gone {
+                place = Self::default();
+            }
+            let at = |there: bool| there.then_some(*at);
+            match (good, reason) {
+                (None, None) => {}
+                (None, Some(_)) => place = Self { bad: at(bad.is_some()).or(place.bad), reason: at(true), ..place },
+                (Some(_), _) => place = Self { good: at(true), bad: at(bad.is_some()), reason: at(reason.is_some()) },
+            }
+        }
+        (place.good.is_some() || place.reason.is_some()).then_some(place)
+    }
+}
+
+/// A row of a page whose rows have all been read before.
+fn read_row(page: &[u8], at: At) -> Row<'_> {
+    Reader { page, at: at.byte.get() as usize }.row().unwrap_or_default()
 }
 
 /// A version of a resource as it is written down.
@@ -158,7 +207,6 @@ fn read(key: &str, written: &[u8]) -> Option<Resource> {
 
 struct Reader<'a> {
     page: &'a [u8],
-    number: u32,
     at: usize,
 }
 
@@ -173,15 +221,28 @@ impl<'a> Reader<'a> {
         Some(u64::from_le_bytes(self.page.get(self.at - 8..self.at)?.try_into().ok()?))
     }
 
-    fn text(&mut self) -> Option<Span> {
+    fn text(&mut self) -> Option<Range<usize>> {
         let from = self.at + 4;
         let length = u32::from_le_bytes(self.page.get(self.at..from)?.try_into().ok()?);
         self.at = from.checked_add(usize::try_from(length).ok()?).filter(|to| *to <= self.page.len())?;
-        Some(Span { page: self.number, from: u32::try_from(from).ok()?, to: u32::try_from(self.at).ok()? })
+        Some(from..self.at)
     }
 
-    fn str(&self, span: Span) -> Option<&'a str> {
-        std::str::from_utf8(&self.page[span.from as usize..span.to as usize]).ok()
+    /// Key, what there is, and the good version, the bad one, and why.
+    fn parts(&mut self) -> Option<(Range<usize>, u8, [Option<Range<usize>>; 3])> {
+        let key = self.text()?;
+        let what = self.byte()?;
+        let mut part = |bit| if what & bit == 0 { Some(None) } else { self.text().map(Some) };
+        Some((key, what, [part(GOOD)?, part(BAD)?, part(REASON)?]))
+    }
+
+    fn row(&mut self) -> Option<Row<'a>> {
+        let (key, what, [good, bad, reason]) = self.parts()?;
+        let bytes = |range: Range<usize>| &self.page[range];
+        // Text that is shown must be text.
+        let reason = reason.map_or(Some(None), |reason| std::str::from_utf8(bytes(reason)).ok().map(Some))?;
+        let key = std::str::from_utf8(bytes(key)).ok()?;
+        Some(Row { key, good: good.map(bytes), bad: bad.map(bytes), reason, gone: what & GONE != 0 })
     }
 }
 

@@ -17,5 +17,5 @@ mod session;
 mod stamps;
 
 pub use client::{Client, ControlError, Setup, Status};
-pub use kept::{Kept, Row};
+pub use kept::{Good, Kept, Row};
 pub use plane::Plane;

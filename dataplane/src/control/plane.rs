@@ -1,7 +1,5 @@
 //! What the client drives.
 
-use std::sync::Arc;
-
 use futures_util::future::BoxFuture;
 use posthorn_domain::node::Question;
 use posthorn_domain::problem::Problem;
@@ -17,7 +15,7 @@ pub trait Plane: Send + Sync {
     fn apply<'a>(&'a self, delta: &'a Delta, full: bool) -> BoxFuture<'a, Vec<Nack>>;
 
     /// Puts in force what this node kept, at its start; answers as [`Plane::apply`].
-    fn restore<'a>(&'a self, kept: Arc<Kept>) -> BoxFuture<'a, Vec<Nack>> {
+    fn restore<'a>(&'a self, kept: Kept) -> BoxFuture<'a, Vec<Nack>> {
         Box::pin(async move { self.apply(&kept.delta(), true).await })
     }
 

@@ -73,12 +73,11 @@ impl Link {
 
     /// Puts a kept snapshot in force.
     pub(super) async fn restore(&mut self, kept: Kept) {
-        let kept = Arc::new(kept);
-        let nacks = self.plane.restore(Arc::clone(&kept)).await;
-        self.held.lock().restore(&kept, nacks);
+        self.held.lock().restore(&kept);
         // What could not be used is tried once more, so that it is named again.
         let bad = kept.bad();
-        drop(kept);
+        let nacks = self.plane.restore(kept).await;
+        self.held.lock().not_restored(nacks);
         if !bad.changed.is_empty() {
             self.apply(bad, true).await;
         }

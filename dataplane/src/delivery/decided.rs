@@ -43,7 +43,7 @@ impl Decided {
         stored: &Stored,
     ) -> bool {
         let reads_data = subscription.filters.reads_data();
-        let shared = subscription.slot.filter(|_| reads_data).and_then(|slot| Some((slot, self.slots(table, topic, part, stored)?)));
+        let shared = subscription.slot().filter(|_| reads_data).and_then(|slot| Some((slot, self.slots(table, topic, part, stored)?)));
         match shared {
             Some((slot, slots)) => slots.binary_search(&slot).is_ok(),
             None => look(&topic.topic.name, &stored.record, reads_data, |view| subscription.matches(view)),

@@ -28,13 +28,30 @@ pub(super) struct Restored {
     bases: HashMap<(TopicName, u64, u32), u64>,
     lanes: HashMap<SubscriptionId, Vec<LaneState>>,
     /// Subscriptions that were given their start already.
-    seen: HashSet<SubscriptionId>,
+    seen: Ids,
     replays: HashMap<SubscriptionId, Vec<Replay>>,
     /// Whether it had stored all it had done.
     pub(super) clean: bool,
     /// Subscriptions with waiting deliveries.
     waiting: HashSet<SubscriptionId>,
     health: HashMap<SubscriptionId, Health>,
+}
+
+/// Ids in order: there may be a hundred thousand.
+#[derive(Default)]
+struct Ids(Box<[SubscriptionId]>);
+
+impl Ids {
+    fn of(all: impl Iterator<Item = SubscriptionId>) -> Self {
+        let mut all: Vec<_> = all.collect();
+        all.sort_unstable();
+        all.dedup();
+        Self(all.into())
+    }
+
+    fn has(&self, id: SubscriptionId) -> bool {
+        self.0.binary_search(&id).is_ok()
+    }
 }
 
 /// Under this name a [`StartRow`] says that a subscription was given its start.
@@ -52,7 +69,7 @@ impl Restored {
         for replay in loaded.replays.iter().filter(|replay| shard_of(replay.subscription, shards) == shard) {
             restored.replays.entry(replay.subscription).or_default().push(replay.clone());
         }
-        restored.seen.extend(loaded.starts.iter().map(|start| start.subscription).filter(|id| shard_of(*id, shards) == shard));
+        restored.seen = Ids::of(loaded.starts.iter().map(|start| start.subscription).filter(|id| shard_of(*id, shards) == shard));
         restored.waiting.extend(waiting.iter().filter(|id| shard_of(**id, shards) == shard));
         let health = loaded.health.iter().filter(|row| shard_of(row.subscription, shards) == shard);
         restored.health.extend(health.map(|row| (row.subscription, row.clone())));
@@ -62,14 +79,14 @@ impl Restored {
     /// Whether the subscription was known, and there is nothing to go on with.
     pub(super) fn left_nothing(&self, id: SubscriptionId) -> bool {
         let nothing = !self.lanes.contains_key(&id) && !self.replays.contains_key(&id) && !self.health.contains_key(&id);
-        nothing && !self.waiting.contains(&id) && self.seen.contains(&id)
+        nothing && !self.waiting.contains(&id) && self.seen.has(id)
     }
 
     /// Where feeding goes on. Without a row: at the beginning, unless the whole state was lost, when starts decide.
     fn base(&mut self, topic: &TopicRoute, partition: u32) -> u64 {
         let end = topic.log.bounds(partition).end;
         let key = (topic.topic.name.clone(), topic.topic.meta.incarnation, partition);
-        let fallback = if self.seen.is_empty() { end } else { 0 };
+        let fallback = if self.seen.0.is_empty() { end } else { 0 };
         self.bases.remove(&key).unwrap_or(fallback)
     }
 }
@@ -82,18 +99,15 @@ impl Shard {
         if all || table.changes.topics {
             self.update_parts(&table);
         }
-        let changed = if all { self.differing(&old) } else { table.changes.subscriptions.clone() };
-        for id in &changed {
-            // Changes go on from what it was, so they find it awake.
-            self.rouse_in(&old, *id);
-            match table.subscriptions.get(id) {
-                Some(route) if self.is_mine(*id) => self.place_subscriber(Arc::clone(route)),
-                Some(_) => {}
-                None => self.remove_subscriber(*id),
-            }
+        if all {
+            self.take_up_differing(&old, &table);
+        }
+        let changed = if all { &[][..] } else { &table.changes.subscriptions };
+        for id in changed {
+            self.take_up(&old, *id, table.subscriptions.get(id));
         }
         // New partitions concern whoever rests; other changes concern only who changed.
-        let looked_at = if all || table.changes.topics { self.subscribers.keys().copied().collect() } else { changed };
+        let looked_at = if all || table.changes.topics { self.subscribers.keys().copied().collect() } else { changed.to_vec() };
         for id in looked_at {
             if self.subscribers.get(&id).is_some_and(|subscriber| !subscriber.route.pushes()) {
                 self.hold_place(id);
@@ -101,21 +115,34 @@ impl Shard {
         }
     }
 
-    /// Subscriptions of this shard that are not what they were, or gone.
-    fn differing(&self, old: &Table) -> Vec<SubscriptionId> {
-        let is_new = |(id, route): &(&SubscriptionId, &Arc<SubscriptionRoute>)| {
-            !old.subscriptions.get(*id).is_some_and(|before| Arc::ptr_eq(before, route))
-        };
-        let mine = self.table.subscriptions.iter().filter(|(id, _)| self.is_mine(**id));
-        let new = mine.filter(is_new).map(|(id, _)| *id);
-        let gone = old.subscriptions.keys().filter(|id| self.is_mine(**id) && !self.table.subscriptions.contains_key(*id)).copied();
-        new.chain(gone).collect()
+    /// Subscriptions that are not what they were, or gone. There may be a hundred thousand, so they are not listed first.
+    fn take_up_differing(&mut self, old: &Table, table: &Table) {
+        let is_new = |route: &&Arc<SubscriptionRoute>| !old.subscriptions.get(&route.id()).is_some_and(|before| Arc::ptr_eq(before, route));
+        for route in table.subscriptions.values().filter(is_new) {
+            self.take_up(old, route.id(), Some(route));
+        }
+        for id in old.subscriptions.keys().filter(|id| !table.subscriptions.contains_key(id)) {
+            self.take_up(old, *id, None);
+        }
+    }
+
+    /// A subscription was made, changed or removed.
+    fn take_up(&mut self, old: &Table, id: SubscriptionId, now: Option<&Arc<SubscriptionRoute>>) {
+        if !self.is_mine(id) {
+            return;
+        }
+        // Changes go on from what it was, so they find it awake.
+        self.rouse_in(old, id);
+        match now {
+            Some(route) => self.place_subscriber(Arc::clone(route)),
+            None => self.remove_subscriber(id),
+        }
     }
 
     fn update_parts(&mut self, table: &Table) {
         let stale: Vec<u32> = self.parts.iter().filter(|(_, part)| !is_current(table, &part.topic)).map(|(number, _)| *number).collect();
         stale.into_iter().for_each(|number| self.remove_part(number));
-        let absent: Vec<_> = self.restored.seen.iter().filter(|id| !table.subscriptions.contains_key(*id)).copied().collect();
+        let absent: Vec<_> = self.restored.seen.0.iter().filter(|id| !table.subscriptions.contains_key(*id)).copied().collect();
         for (name, topic) in &table.topics {
             for partition in 0..topic.topic.spec.partitions {
                 match self.numbers.get(&(name.clone(), partition)).and_then(|number| self.parts.get_mut(number)) {
@@ -198,7 +225,7 @@ impl Shard {
                 }
                 health::show(&self.context, &mut subscriber);
                 self.subscribers.insert(id, subscriber);
-                if self.restored.seen.contains(&id) {
+                if self.restored.seen.has(id) {
                     self.restore_lanes(id);
                     self.take_up_replays(id);
                 } else {

@@ -22,7 +22,7 @@ use posthorn_storage::log::{Log, TopicSettings};
 use serde_json::Value;
 
 use super::index::Editor;
-use super::restore::{self, Prepared};
+use super::restore::{self, Kept, Prepared};
 use super::subscription::{SubscriptionRoute, check_secrets};
 use super::table::{Changes, SchemaFacts, SchemaRoute, Table, TopicRoute};
 
@@ -66,7 +66,11 @@ impl Builder {
     /// The table after `delta`, at a cost in proportion to the delta. Opens logs and compiles schemas, so it is to be called where
     /// blocking is allowed.
     pub fn apply(&mut self, base: &Table, delta: &Delta) -> Applied {
-        let mut table = self.places.begin(base);
+        let table = self.places.begin(base);
+        self.apply_to(table, delta)
+    }
+
+    fn apply_to(&mut self, mut table: Table, delta: &Delta) -> Applied {
         table.revision = delta.revision;
         let mut nacks = Vec::new();
         let mut removed_topics = Vec::new();
@@ -96,29 +100,24 @@ impl Builder {
         Applied { table, nacks, removed_topics }
     }
 
-    /// The table of what this node had in force before, at `revision`: keys, and the resources in
-    /// the JSON that they came as or packed.
-    pub fn restore<'k>(&mut self, base: &Table, revision: u64, kept: impl Iterator<Item = (&'k str, &'k [u8])>) -> Applied {
-        let mut delta = Delta { revision, ..Delta::default() };
-        let (mut subscriptions, mut nacks) = (Vec::new(), Vec::new());
-        for (key, written) in kept {
-            let named = ResourceKey::from_text(key);
-            if named.kind() == Some(Kind::Subscription) {
-                subscriptions.push((key, written));
-                continue;
-            }
-            match written_down(written) {
-                Ok(resource) => drop(delta.changed.insert(named, resource)),
-                Err(problem) => nacks.push(nack(key, &problem)),
-            }
-        }
-        let mut applied = self.apply(base, &delta);
-        restore::prepare(&subscriptions, |key, prepared| {
-            if let Err(problem) = self.restore_subscription(&mut applied.table, prepared) {
-                nacks.push(nack(key, &problem));
-            }
+    /// The table of what this node had in force before, at `revision`.
+    pub fn restore<K: Kept>(&mut self, base: &Table, revision: u64, kept: impl Iterator<Item = K> + Send) -> Applied {
+        let mut table = self.places.begin(base);
+        // All of it is new: there is no need to name it.
+        table.changes = Changes::default();
+        let (mut delta, mut nacks) = (Delta { revision, ..Delta::default() }, Vec::new());
+        restore::prepare(kept, |key, prepared| {
+            let problem = match prepared {
+                Prepared::Json(Ok(resource)) => {
+                    delta.changed.insert(ResourceKey::from_text(key), resource);
+                    return;
+                }
+                Prepared::Packed(id, packed, glance, Ok(filters)) => return self.place(&mut table, id, packed, &glance, filters),
+                Prepared::Json(Err(problem)) | Prepared::Packed(.., Err(problem)) => problem,
+            };
+            nacks.push(nack(&key, &problem));
         });
-        applied.table.index = self.places.editor.index();
+        let mut applied = self.apply_to(table, &delta);
         applied.nacks.extend(nacks);
         applied
     }
@@ -188,17 +187,6 @@ impl Builder {
         Ok(())
     }
 
-    /// Takes up a subscription that this node had in force before.
-    fn restore_subscription(&mut self, table: &mut Table, prepared: Prepared<'_>) -> Result<(), Problem> {
-        match prepared {
-            Prepared::Json(written) => self.add_subscription(table, &written_down(written)?),
-            Prepared::Packed(id, packed, glance, filters) => {
-                self.place(table, id, packed, &glance, filters?);
-                Ok(())
-            }
-        }
-    }
-
     fn place(&mut self, table: &mut Table, id: SubscriptionId, packed: Packed, glance: &Glance, filters: Vec<Filter>) {
         let mut route = SubscriptionRoute::new(id, packed, glance, self.places.editor.intern(filters));
         let old = table.subscriptions.get(&id).cloned();
@@ -206,12 +194,14 @@ impl Builder {
             self.places.vacate(table, old);
         }
         if route.is_active() {
-            route.slot = Some(self.places.slot(table));
+            route = route.in_slot(self.places.slot(table));
         }
         let route = Arc::new(route);
         self.places.occupy(table, &route);
-        table.subscriptions.insert(id, route);
-        table.changes.subscriptions.push(id);
+        table.subscriptions.insert(route);
+        if table.changes.since.is_some() {
+            table.changes.subscriptions.push(id);
+        }
     }
 }
 
@@ -234,12 +224,12 @@ impl Places {
     fn take_over(&mut self, table: &mut Table) {
         *self = Self::default();
         table.slots = Vector::new();
-        for (id, old) in std::mem::take(&mut table.subscriptions) {
+        for old in std::mem::take(&mut table.subscriptions).values() {
             let filters = self.editor.intern(old.filters.iter().map(|filter| (***filter).clone()).collect());
             let slot = old.is_active().then(|| self.slot(table));
             let route = Arc::new(old.with(filters, slot));
             self.occupy(table, &route);
-            table.subscriptions.insert(id, route);
+            table.subscriptions.insert(route);
         }
     }
 
@@ -251,14 +241,14 @@ impl Places {
     }
 
     fn occupy(&mut self, table: &mut Table, route: &Arc<SubscriptionRoute>) {
-        if let Some(slot) = route.slot {
+        if let Some(slot) = route.slot() {
             self.editor.add(&route.filters, slot);
             table.slots.set(slot as usize, Some(Arc::clone(route)));
         }
     }
 
     fn vacate(&mut self, table: &mut Table, route: &SubscriptionRoute) {
-        if let Some(slot) = route.slot {
+        if let Some(slot) = route.slot() {
             self.editor.remove(&route.filters, slot);
             table.slots.set(slot as usize, None);
             self.free.push(slot);
@@ -309,7 +299,7 @@ fn compiled(table: &Table, version: &SchemaVersion) -> Result<CompiledSchema, Pr
 }
 
 /// A resource in the JSON that it came as.
-fn written_down(written: &[u8]) -> Result<Resource, Problem> {
+pub(super) fn written_down(written: &[u8]) -> Result<Resource, Problem> {
     serde_json::from_slice(written).map_err(|_| broken(&"the resource cannot be read"))
 }
 

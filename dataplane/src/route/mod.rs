@@ -9,11 +9,14 @@ mod live;
 mod look;
 mod restore;
 mod subscription;
+mod subscriptions;
 mod table;
 
 pub use build::{Applied, Builder};
 pub use index::{Editor, Filters, Index, Known};
 pub use live::Live;
 pub use look::look;
+pub use restore::Kept;
 pub use subscription::{Signer, SubscriptionRoute};
+pub use subscriptions::Subscriptions;
 pub use table::{Changes, Map, SchemaFacts, SchemaRoute, Table, TopicRoute};

@@ -14,7 +14,7 @@ use super::index::Filters;
 
 /// A subscription, compiled.
 pub struct SubscriptionRoute {
-    id: SubscriptionId,
+    pub(super) id: SubscriptionId,
     status: Status,
     mode: Mode,
     packed: Packed,
@@ -22,9 +22,12 @@ pub struct SubscriptionRoute {
     whole: OnceLock<Box<Whole>>,
     /// What its filters mean; all must hold.
     pub filters: Arc<Filters>,
-    /// Under which the index knows it while it is active.
-    pub slot: Option<u32>,
+    /// [`NONE`] when there is none.
+    slot: u32,
 }
+
+/// No table has so many slots.
+const NONE: u32 = u32::MAX;
 
 struct Whole {
     subscription: Subscription,
@@ -38,12 +41,22 @@ impl SubscriptionRoute {
     /// The route of a subscription that was [parted](Packed::parted) from its filters, whose meaning these are, and all of whose
     /// secrets are keys.
     pub(super) fn new(id: SubscriptionId, packed: Packed, &Glance { status, mode, .. }: &Glance, filters: Arc<Filters>) -> Self {
-        Self { id, status, mode, packed, whole: OnceLock::new(), filters, slot: None }
+        Self { id, status, mode, packed, whole: OnceLock::new(), filters, slot: NONE }
     }
 
     /// The same with the filters of another index.
     pub(super) fn with(&self, filters: Arc<Filters>, slot: Option<u32>) -> Self {
-        Self { packed: self.packed.clone(), whole: OnceLock::new(), filters, slot, ..*self }
+        Self { packed: self.packed.clone(), whole: OnceLock::new(), filters, slot: slot.unwrap_or(NONE), ..*self }
+    }
+
+    /// The same in this slot.
+    pub(super) fn in_slot(self, slot: u32) -> Self {
+        Self { slot, ..self }
+    }
+
+    /// Under which the index knows it while it is active.
+    pub fn slot(&self) -> Option<u32> {
+        Some(self.slot).filter(|slot| *slot != NONE)
     }
 
     /// What was registered, but for its filters. Kept from now on, for those who are at work; others [`SubscriptionRoute::read`].

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use imbl::{OrdMap, Vector};
+use imbl::Vector;
 use posthorn_domain::filter::View;
 use posthorn_domain::ids::SubscriptionId;
 use posthorn_domain::names::{SchemaName, SchemaRef, TopicName};
@@ -15,6 +15,7 @@ use posthorn_storage::log::TopicLog;
 
 use super::index::Index;
 use super::subscription::SubscriptionRoute;
+use super::subscriptions::Subscriptions;
 
 /// A map whose versions share what did not change. Its order is the same in every run; its keys are chosen by administrators.
 pub type Map<K, V> = imbl::GenericHashMap<K, V, foldhash::fast::FixedState, imbl::shared_ptr::DefaultSharedPtr>;
@@ -37,7 +38,7 @@ pub struct Table {
     /// Versions by the `$id` of their document.
     pub schema_ids: Map<String, SchemaRef>,
     /// Subscriptions of every status.
-    pub subscriptions: OrdMap<SubscriptionId, Arc<SubscriptionRoute>>,
+    pub subscriptions: Subscriptions,
     /// Finds active subscriptions by what they want, and speaks of them by their slots.
     pub index: Index,
     pub(super) slots: Vector<Option<Arc<SubscriptionRoute>>>,

@@ -5,17 +5,22 @@
 
 mod batch;
 mod endpoint;
+mod mention;
 mod packed;
+mod plain;
 mod quick;
 mod schema;
+mod short;
 mod subscription;
 #[cfg(test)]
 mod tests;
 mod topic;
+mod words;
 mod written;
 
 pub use batch::{BatchLimits, MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_BATCH_WAIT};
 pub use endpoint::{Auth, Endpoint, Format};
+pub use mention::Mention;
 pub use packed::{Glance, Packed};
 pub use schema::{Compatibility, SchemaInfo, SchemaSpec, SchemaVersion, UnknownMode, parse_deprecation};
 pub use subscription::{Key, Limits, Mode, OldSecret, Qos, RetryPolicy, Scheme, Signing, Start, Status, Subscription, SubscriptionSpec};

@@ -104,11 +104,84 @@ fn the_quick_way_reads_the_same_and_a_packed_one_comes_back() {
     assert_eq!(Packed::from_bytes(b"{\"name\":\"this is JSON and long enough\"}"), None);
 }
 
+/// Who says it is found, whatever it is and whichever words are about it.
+#[test]
+fn a_string_is_found_in_every_place_where_it_may_stand() {
+    let strings = [
+        "a",
+        "https://a.example/",
+        "http",
+        "whsec_",
+        "x\"}]",
+        "\"}]}",
+        "a\",\"owner\":\"b",
+        "t,\"",
+        "[{",
+        "\u{1f600}\\",
+        "\n",
+        "\"},{",
+        "\",",
+        "\":",
+        "\":{",
+        "b\"}",
+        "orders.a_b",
+        "{\"topic\":\"",
+    ];
+    for said in strings {
+        for place in ["name", "owner", "topic", "type", "subject"] {
+            let mut document =
+                json!({"filters": [{"topic": "z"}, {"exact": {"type": "z", "subject": "z"}}], "endpoint": {"url": "https://b.example/"}});
+            match place {
+                "name" | "owner" => document[place] = json!(said),
+                "topic" => document["filters"] = json!([{"any": [{"exact": {"topic": said}}, {"exact": {"source": "q"}}]}]),
+                _ => document["filters"][1]["exact"][place] = json!(said),
+            }
+            let mut spec = subscription(&json!({"filters": [{"topic": "z"}], "endpoint": {"url": "https://b.example/"}})).expect("valid");
+            spec.filters = WrittenFilters::of(document["filters"].as_array().expect("filters"));
+            spec.name = document["name"].as_str().unwrap_or_default().to_owned();
+            spec.owner = document["owner"].as_str().unwrap_or_default().to_owned();
+            let meta = Meta { revision: 7, incarnation: 5, created_at: Time::from_millis(1_000), updated_at: Time::from_millis(2_000) };
+            let packed = Packed::of(&Subscription { id: SubscriptionId::make(), spec, status_reason: None, meta });
+            assert!(packed.mentions(&Mention::of(said)), "{said} as {place}");
+            assert!(!packed.mentions(&Mention::of("nobody says this")));
+        }
+    }
+}
+
+/// Form 1 is on disks that were written before form 2.
+#[test]
+fn a_subscription_that_was_packed_as_plain_json_is_the_same_in_the_form_of_today() {
+    let numbers = [7_u64, 5, 1_000, 2_000].map(u64::to_le_bytes).concat();
+    let meta = Meta { revision: 7, incarnation: 5, created_at: Time::from_millis(1_000), updated_at: Time::from_millis(2_000) };
+    for (text, status) in [
+        (
+            r#"{"name":"a","filters":[{"topic":"a"},{"sql":"x = 'y'"}],"endpoint":{"url":"http://a/"},"signing":[{"secret":"s"}]}"#,
+            Status::Active,
+        ),
+        (r#"{"endpoint":{"url":"u"},"signing":[],"status":"paused","mode":"pull","status_reason":"r"}"#, Status::Paused),
+        (r#"{"endpoint":{"url":"u"},"signing":[]}"#, Status::Active),
+    ] {
+        let packed = Packed::from_bytes(&[&[1][..], &numbers, text.as_bytes()].concat()).expect("packed");
+        let read = packed.read(SubscriptionId::from_bytes([1; 16]));
+        assert_eq!((read.meta, read.spec.status), (meta, status));
+        assert_eq!((packed.parted().0.status, packed.parted().0.mode), (status, read.spec.mode));
+        assert_eq!(Packed::of(&read), packed);
+        for said in ["a", "topic", "http://a/", "s", "x = 'y'", "http", "x"] {
+            // Names of members may be found or not: nobody looks for them.
+            assert!(said == "topic" || packed.mentions(&Mention::of(said)) == text.contains(&format!("\"{said}\"")), "{said} in {text}");
+        }
+    }
+    assert_eq!(Packed::from_bytes(&[&[1][..], &numbers, b"{".as_slice()].concat()), None);
+    assert_eq!(Packed::from_bytes(&[2, 1, 0]), None);
+}
+
 /// Packed subscriptions are on disks. When this fails because a default has changed, give them another form.
 #[test]
 fn what_the_form_of_packed_ones_leaves_out_stays_as_it_is() {
     let text = br#"{"endpoint":{"url":"https://a.example/"},"signing":[{"secret":"s"}]}"#;
-    let packed = Packed::from_bytes(&[&[1][..], &[0; 32], text].concat()).expect("packed");
+    let plain = Packed::from_bytes(&[&[1][..], &[0; 32], text].concat()).expect("packed");
+    let packed = Packed::from_bytes(&[&[2, 1, 0, 0, 0, 0, 0][..], text].concat()).expect("packed");
+    assert_eq!(plain.read(SubscriptionId::from_bytes([0; 16])), packed.read(SubscriptionId::from_bytes([0; 16])));
     let read = serde_json::to_value(packed.read(SubscriptionId::from_bytes([0; 16])).spec).expect("writes");
     let schedule = ["5s", "5m", "30m", "2h", "5h", "10h", "14h", "20h", "1d"];
     let expected = json!({

@@ -28,6 +28,16 @@ impl WrittenFilters {
         Self(Document::of(&text))
     }
 
+    /// As they were written down.
+    pub(super) fn kept(text: &str) -> Self {
+        Self(Document::kept(text))
+    }
+
+    /// The text.
+    pub(super) fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
     /// Their meaning.
     ///
     /// # Errors

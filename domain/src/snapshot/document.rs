@@ -31,6 +31,11 @@ impl Document {
         Self(serde_json::to_string(value).expect("resources have string keys and finite numbers only").into())
     }
 
+    /// Of text that [`Document::as_str`] gave.
+    pub(crate) fn kept(text: &str) -> Self {
+        Self(text.into())
+    }
+
     /// The content.
     ///
     /// # Errors

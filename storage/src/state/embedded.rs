@@ -267,6 +267,15 @@ impl State for Embedded {
         self.stopped.lock().as_ref().map_or(Ok(()), |stop| Err(StateError::Stopped(stop.why.clone())))
     }
 
+    fn settle(&self) {
+        if self.stopped.lock().is_some() {
+            return;
+        }
+        if let Err(error) = self.slot.get().and_then(|open| open.settle().map_err(read_error)) {
+            tracing::warn!(%error, "the state store did not write all its files; the next start reads its journal");
+        }
+    }
+
     fn unreadable(&self) -> u64 {
         self.unreadable.load(Ordering::Relaxed)
     }

@@ -3,6 +3,7 @@
 use std::hash::BuildHasher as _;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use hashbrown::HashTable;
 use posthorn_domain::filter::{Filter, View};
@@ -13,20 +14,29 @@ use smallvec::SmallVec;
 pub struct Known {
     filter: Filter,
     pub(super) number: u32,
+    users: Users,
 }
 
 /// What a subscription demands: all must hold. Equal lists are the same list.
 #[derive(Debug)]
 pub struct Filters {
-    list: SmallVec<[Arc<Known>; 1]>,
+    list: List,
     pub(super) group: u32,
+    users: Users,
 }
+
+/// Two take no more room than one.
+type List = SmallVec<[Arc<Known>; 2]>;
+
+/// How many have it. Counted by the one writer of the index only.
+#[derive(Debug)]
+struct Users(AtomicU32);
 
 /// Hands the same filter out for equal ones.
 #[derive(Default)]
 pub(super) struct Interner {
-    filters: HashTable<(Arc<Known>, u32)>,
-    lists: HashTable<(Arc<Filters>, u32)>,
+    filters: HashTable<Arc<Known>>,
+    lists: HashTable<Arc<Filters>>,
     numbers: Numbers,
     groups: Numbers,
     hasher: foldhash::fast::RandomState,
@@ -67,29 +77,43 @@ impl Filters {
     }
 }
 
+impl Users {
+    fn one() -> Self {
+        Self(AtomicU32::new(1))
+    }
+
+    fn one_more(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether there are any left.
+    fn one_less(&self) -> bool {
+        self.0.fetch_sub(1, Ordering::Relaxed) > 1
+    }
+}
+
 impl Interner {
     /// The list of these filters, with one user more.
     pub(super) fn intern(&mut self, filters: Vec<Filter>) -> Arc<Filters> {
-        let list: SmallVec<[Arc<Known>; 1]> = filters.into_iter().map(|filter| self.filter(filter)).collect();
+        let list: List = filters.into_iter().map(|filter| self.filter(filter)).collect();
         let hash = self.hasher.hash_one(numbers(&list));
-        if let Some((known, users)) = self.lists.find_mut(hash, |(known, _)| numbers(known) == numbers(&list)) {
-            *users += 1;
+        if let Some(known) = self.lists.find(hash, |known| numbers(known) == numbers(&list)) {
+            known.users.one_more();
             let known = Arc::clone(known);
             self.forget_filters(&list);
             return known;
         }
-        let filters = Arc::new(Filters { list, group: self.groups.take() });
+        let filters = Arc::new(Filters { list, group: self.groups.take(), users: Users::one() });
         let hasher = &self.hasher;
-        self.lists.insert_unique(hash, (Arc::clone(&filters), 1), |(list, _)| hasher.hash_one(numbers(list)));
+        self.lists.insert_unique(hash, Arc::clone(&filters), |list| hasher.hash_one(numbers(list)));
         filters
     }
 
     /// One user less; true when it was the last.
     pub(super) fn forget(&mut self, filters: &Filters) -> bool {
         let hash = self.hasher.hash_one(numbers(filters));
-        let Ok(mut entry) = self.lists.find_entry(hash, |(known, _)| known.group == filters.group) else { return false };
-        entry.get_mut().1 -= 1;
-        if entry.get().1 > 0 {
+        let Ok(entry) = self.lists.find_entry(hash, |known| known.group == filters.group) else { return false };
+        if entry.get().users.one_less() {
             return false;
         }
         entry.remove();
@@ -105,22 +129,21 @@ impl Interner {
 
     fn filter(&mut self, filter: Filter) -> Arc<Known> {
         let hash = self.hasher.hash_one(&filter);
-        if let Some((known, users)) = self.filters.find_mut(hash, |(known, _)| known.filter == filter) {
-            *users += 1;
+        if let Some(known) = self.filters.find(hash, |known| known.filter == filter) {
+            known.users.one_more();
             return Arc::clone(known);
         }
-        let known = Arc::new(Known { filter, number: self.numbers.take() });
+        let known = Arc::new(Known { filter, number: self.numbers.take(), users: Users::one() });
         let hasher = &self.hasher;
-        self.filters.insert_unique(hash, (Arc::clone(&known), 1), |(known, _)| hasher.hash_one(&known.filter));
+        self.filters.insert_unique(hash, Arc::clone(&known), |known| hasher.hash_one(&known.filter));
         known
     }
 
     fn forget_filters(&mut self, list: &[Arc<Known>]) {
         for known in list {
             let hash = self.hasher.hash_one(&known.filter);
-            let Ok(mut entry) = self.filters.find_entry(hash, |(other, _)| Arc::ptr_eq(other, known)) else { continue };
-            entry.get_mut().1 -= 1;
-            if entry.get().1 == 0 {
+            let Ok(entry) = self.filters.find_entry(hash, |other| Arc::ptr_eq(other, known)) else { continue };
+            if !entry.get().users.one_less() {
                 entry.remove();
                 self.numbers.give_back(known.number);
             }

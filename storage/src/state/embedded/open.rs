@@ -4,6 +4,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions};
 use parking_lot::Mutex;
@@ -12,9 +14,15 @@ use super::read_error;
 use crate::state::StateError;
 use crate::state::tables::Table;
 
-const CACHE_BYTES: u64 = 8 << 20;
+/// Blocks kept in memory. What is looked for often is in memory as rows; the rest is read through, a page after the other.
+const CACHE_BYTES: u64 = 2 << 20;
 const MEMTABLE_BYTES: u64 = 4 << 20;
 const JOURNAL_BYTES: u64 = 64 << 20;
+/// Less than this is read back quickly, and takes little room.
+const WORTH_A_FILE: u64 = 256 << 10;
+/// How long the end may wait for files. What is not one by then is in the journal.
+const LOOKS: u32 = 1000;
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
 /// Less room than this is a full disk.
 const ROOM: usize = 1 << 20;
 
@@ -49,6 +57,20 @@ impl Open {
         let [positions, retries, letters] = [table("positions")?, table("retries")?, table("dead_letters")?];
         let readers = table("readers")?;
         Ok(Self { db, positions, retries, letters, readers })
+    }
+
+    /// Has what is only in the journal and in memory become files: a start would read it back into memory, and there it would stay.
+    pub(super) fn settle(&self) -> Result<(), fjall::Error> {
+        if self.db.write_buffer_size() < WORTH_A_FILE {
+            return Ok(());
+        }
+        let all = [&self.positions, &self.retries, &self.letters, &self.readers];
+        for keyspace in all {
+            keyspace.rotate_memtable()?;
+        }
+        let is_busy = || all.iter().any(|keyspace| keyspace.sealed_memtable_count() > 0);
+        (0..LOOKS).take_while(|_| is_busy()).for_each(|_| thread::sleep(LOOK_AGAIN));
+        Ok(())
     }
 
     pub(super) fn table(&self, table: Table) -> &Keyspace {

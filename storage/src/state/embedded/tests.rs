@@ -82,3 +82,27 @@ fn copy(from: &Path, to: &Path) {
         }
     }
 }
+
+#[test]
+fn a_settled_store_is_opened_with_nothing_to_gather_again_and_has_all_that_was_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let rows = 4_000;
+    for due in 0..rows {
+        let mut batch = Batch::new();
+        batch.put_retry(behaviour::retry(behaviour::subscription(1), due)).put_base(behaviour::base("orders", due));
+        store.commit(batch, false).unwrap();
+    }
+    let gathered = |store: &Embedded| store.slot.get().unwrap().db.write_buffer_size();
+    assert!(gathered(&store) > 256 << 10, "too little to be worth a file: {}", gathered(&store));
+    store.settle();
+    // It goes on as before, and what comes after is found beside the files.
+    let mut batch = Batch::new();
+    batch.put_base(behaviour::base("orders", rows));
+    store.commit(batch, true).unwrap();
+    drop(store);
+    let store = open(dir.path());
+    assert!(gathered(&store) < 4 << 10, "{}", gathered(&store));
+    assert_eq!(store.load().unwrap().bases, [behaviour::base("orders", rows)]);
+    assert_eq!(store.retries(behaviour::subscription(1), None, 10_000).unwrap().len(), 4_000);
+}
