@@ -205,6 +205,9 @@ fn read(key: &str, written: &[u8]) -> Option<Resource> {
     }
 }
 
+/// Where a row's key is, what there is of it, and where: the good version, the bad one, and why.
+type Parts = (Range<usize>, u8, [Option<Range<usize>>; 3]);
+
 struct Reader<'a> {
     page: &'a [u8],
     at: usize,
@@ -228,8 +231,7 @@ impl<'a> Reader<'a> {
         Some(from..self.at)
     }
 
-    /// Key, what there is, and the good version, the bad one, and why.
-    fn parts(&mut self) -> Option<(Range<usize>, u8, [Option<Range<usize>>; 3])> {
+    fn parts(&mut self) -> Option<Parts> {
         let key = self.text()?;
         let what = self.byte()?;
         let mut part = |bit| if what & bit == 0 { Some(None) } else { self.text().map(Some) };

@@ -142,7 +142,7 @@ impl Shard {
     fn update_parts(&mut self, table: &Table) {
         let stale: Vec<u32> = self.parts.iter().filter(|(_, part)| !is_current(table, &part.topic)).map(|(number, _)| *number).collect();
         stale.into_iter().for_each(|number| self.remove_part(number));
-        let absent: Vec<_> = self.restored.seen.0.iter().filter(|id| !table.subscriptions.contains_key(*id)).copied().collect();
+        let absent: Vec<_> = self.restored.seen.0.iter().filter(|id| !table.subscriptions.contains_key(id)).copied().collect();
         for (name, topic) in &table.topics {
             for partition in 0..topic.topic.spec.partitions {
                 match self.numbers.get(&(name.clone(), partition)).and_then(|number| self.parts.get_mut(number)) {
