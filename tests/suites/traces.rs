@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Result, ensure};
-use posthorn_tests::{Config, Posthorn, Receiver};
+use anyhow::{Context, Result, ensure};
+use posthorn_tests::{Behaviour, Config, Posthorn, Receiver};
 use serde_json::{Value, json};
 
-use crate::kit::{SOON, event, publish, subscribe, topic};
+use crate::kit::{SOON, dead_letters, event, publish, subscribe, topic};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
@@ -30,8 +30,61 @@ fn named<'a>(spans: &'a [Value], name: &str) -> Vec<&'a Value> {
     spans.iter().filter(|line| line["span"]["name"] == name).collect()
 }
 
+fn one<'a>(spans: &'a [Value], name: &str) -> Result<&'a Value> {
+    let found = named(spans, name);
+    ensure!(found.len() == 1, "{name}: {found:#?}");
+    Ok(found[0])
+}
+
 fn events(spans: &[Value], name: &str) -> BTreeSet<String> {
     named(spans, name).iter().filter_map(|line| line["span"]["event"].as_str().map(str::to_owned)).collect()
+}
+
+#[tokio::test]
+async fn a_sampled_event_is_followed_from_its_door_to_its_last_attempt() -> Result<()> {
+    let (receiver, mut posthorn) = (Receiver::start().await?, Posthorn::start(tracing(1.0, false)).await?);
+    receiver.on("/dead", Behaviour::Status(500));
+    topic(&posthorn, "orders", json!({})).await?;
+    let well = subscribe(&posthorn, "orders", &receiver.url("/well"), json!({})).await?;
+    let dead = subscribe(&posthorn, "orders", &receiver.url("/dead"), json!({"retry": {"schedule": ["10ms"]}})).await?;
+    let mut sent = event("orders", "e1");
+    sent["traceparent"] = json!(format!("00-{TRACE}-00f067aa0ba902b7-00"));
+    posthorn.data().publish(&sent).await?.expect(202)?;
+    posthorn.data().publish(&sent).await?.expect(200)?;
+    dead_letters(&posthorn, &dead, 1).await?;
+    let got = receiver.wait_for("/well", 1, SOON).await?;
+    ensure!(got[0].header("ce-traceparent") == sent["traceparent"], "what is delivered is what was sent: {got:?}");
+    let spans = spans(&mut posthorn).await?;
+
+    for (name, within) in [("validate", 1), ("route", 2), ("append", 1)] {
+        let span = one(&spans, name)?;
+        let around = span["spans"].as_array().context("spans")?;
+        ensure!(around.len() == within, "{span}");
+        ensure!(around[0]["name"] == "accept" && around[0]["event"] == "e1" && around[0]["trace_id"] == TRACE, "{span}");
+        ensure!(span["fields"]["time.busy"].is_string() && span["fields"]["time.idle"].is_string(), "{span}");
+    }
+    ensure!(one(&spans, "route")?["span"]["subscriptions"] == 2, "{spans:#?}");
+    ensure!(one(&spans, "append")?["span"]["offset"] == 0, "{spans:#?}");
+    let outcomes: Vec<_> = named(&spans, "accept").iter().map(|line| line["span"]["outcome"].clone()).collect();
+    ensure!(outcomes == [json!("accepted"), json!("duplicate")], "{outcomes:?}");
+
+    let of = |name: &str, subscription: &str| -> Vec<Value> {
+        named(&spans, name).iter().map(|line| line["span"].clone()).filter(|span| span["subscription"] == subscription).collect()
+    };
+    for name in ["attempt", "settle"] {
+        ensure!((of(name, &well).len(), of(name, &dead).len()) == (1, 2), "{name}: {spans:#?}");
+        for span in of(name, &well).iter().chain(&of(name, &dead)) {
+            ensure!(span["trace_id"] == TRACE && span["parent_id"] == "00f067aa0ba902b7" && span["event"] == "e1", "{span}");
+            ensure!(span["message"] == got[0].id(), "{span}");
+        }
+    }
+    ensure!(of("attempt", &well)[0]["status"] == 200 || of("attempt", &well)[0]["status"] == 204, "{spans:#?}");
+    let attempts: Vec<_> = of("attempt", &dead).iter().map(|span| (span["attempt"].clone(), span["status"].clone())).collect();
+    ensure!(attempts == [(json!(1), json!(500)), (json!(2), json!(500))], "{attempts:?}");
+    let ends: Vec<_> = of("settle", &dead).iter().map(|span| span["outcome"].clone()).collect();
+    ensure!(ends == [json!("retry"), json!("dead_lettered")], "{ends:?}");
+    ensure!(of("settle", &dead)[0]["next_attempt_at"].is_string(), "{spans:#?}");
+    Ok(())
 }
 
 #[tokio::test]

@@ -16,6 +16,21 @@ struct Spans {
     accept: Span,
 }
 
+impl Spans {
+    /// A line of JSON has the spans that are entered when it is written, not those that its own was made in.
+    fn end_append(&mut self) {
+        if let Some(append) = self.append.take() {
+            self.accept.in_scope(|| drop(append));
+        }
+    }
+}
+
+impl Drop for Spans {
+    fn drop(&mut self) {
+        self.end_append();
+    }
+}
+
 impl Accepting {
     /// An event is known by its message id.
     #[inline]
@@ -59,9 +74,10 @@ impl Accepting {
     /// The append has ended, at this offset or with a fault.
     pub(super) fn appended(&mut self, offset: Option<u64>) {
         let Some(spans) = &mut self.0 else { return };
-        if let Some(append) = spans.append.take() {
-            offset.map(|offset| append.record("offset", offset));
+        if let (Some(append), Some(offset)) = (&spans.append, offset) {
+            append.record("offset", offset);
         }
+        spans.end_append();
         self.outcome(if offset.is_some() { "accepted" } else { "failed" });
     }
 
