@@ -32,9 +32,13 @@ grouped() { # 1234567 as 1,234,567
     echo "$1" | awk '{ s = $1; while (match(s, /[0-9][0-9][0-9][0-9]($|,)/)) s = substr(s, 1, RSTART) "," substr(s, RSTART + 1); print s }'
 }
 
-declare -A counted before
+declare -A counted before units
 grown=()
-mapfile -t all < <("$hot")
+all=()
+while read -r name count unit; do
+    all+=("$name")
+    units[$name]="$count $unit"
+done < <("$hot")
 names=("$@")
 if ((${#names[@]} == 0)); then
     # Preparing a million routes takes valgrind many minutes: that one is counted when it is named.
@@ -44,7 +48,7 @@ if ((${#names[@]} == 0)); then
 fi
 for name in "${names[@]}"; do
     case $name in
-        append_* | settle_* | filter_* | compile_*) n=20 ;;
+        append_* | settle_* | attempts_* | deliver_* | filter_* | compile_*) n=20 ;;
         route_*) n=5 ;;
         # Twice all of the inputs, so that every one counts as often.
         *) n=182 ;;
@@ -73,12 +77,12 @@ fi
     echo '# Instructions of one run of each operation'
     echo
     echo "Written by \`make bench\` ([bench/README.md](README.md)), with valgrind's cachegrind, which runs code for a processor without SHA and"
-    echo 'AVX-512 instructions. `before` is what stood here; times differ between machines, these hardly do.'
+    echo 'AVX-512 instructions. `before` is what stood here; `of one` is a run divided by the events, deliveries and so on that it is of; times differ between machines, these hardly do.'
     echo
     echo "Commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown), $(rustc --version | cut -d ' ' -f 1-2)."
     echo
-    echo '| operation | instructions | before | change |'
-    echo '|---|---:|---:|---:|'
+    echo '| operation | instructions | before | change | of one | |'
+    echo '|---|---:|---:|---:|---:|---|'
     for name in "${all[@]}"; do
         if [[ -n ${counted[$name]-} ]]; then
             old=${before[$name]}
@@ -87,7 +91,9 @@ fi
                 change=$(awk -v a="$old" -v b="${counted[$name]}" 'BEGIN { printf "%+.1f %%", (b / a - 1) * 100 }')
                 old=$(grouped "$old")
             fi
-            echo "| $name | $(grouped "${counted[$name]}") | $old | $change |"
+            read -r count unit <<<"${units[$name]}"
+            one=$((counted[$name] / count))
+            echo "| $name | $(grouped "${counted[$name]}") | $old | $change | $(grouped "$one") | $unit |"
         elif [[ -f $table ]]; then
             grep -F "| $name |" "$table" || true
         fi

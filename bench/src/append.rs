@@ -1,7 +1,9 @@
 //! Appends through the real log to a real file: 64 at once, so that they share writes and flushes as concurrent publishers do.
 
+use std::hint::black_box;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures_util::future::join_all;
 use posthorn_domain::names::TopicName;
 use posthorn_domain::qos::Durability;
@@ -32,6 +34,15 @@ pub(crate) fn frame() -> Operation {
         out.clear();
         assert_eq!(fuzz::encode(&mut out, &records) as usize, IN_A_FRAME);
     })
+}
+
+/// The same read back, as a lagging lane has it.
+pub(crate) fn read_frame() -> Operation {
+    let records: Vec<_> = inputs().into_iter().take(IN_A_FRAME).map(|input| input.record).collect();
+    let mut out = Vec::new();
+    fuzz::encode(&mut out, &records);
+    let frame = Bytes::from(out);
+    Box::new(move || assert_eq!(black_box(fuzz::decode(&frame).expect("a frame")).len(), IN_A_FRAME))
 }
 
 struct Nobody;

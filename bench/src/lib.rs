@@ -7,6 +7,7 @@ mod filter;
 mod inputs;
 pub mod route;
 mod settle;
+mod shard;
 
 pub use inputs::{Input, inputs};
 
@@ -15,39 +16,48 @@ pub type Operation = Box<dyn FnMut()>;
 
 type Make = fn() -> Operation;
 
-const OPERATIONS: &[(&str, Make)] = &[
-    ("decode_binary", codec::decode_binary),
-    ("decode_structured", codec::decode_structured),
-    ("decode_batch_10", codec::decode_batch),
-    ("parse", codec::parse),
-    ("validate", codec::validate),
-    ("route_10_x100", || route::hundred(10)),
-    ("route_1000_x100", || route::hundred(1_000)),
-    ("route_100000_x100", || route::hundred(100_000)),
-    ("route_1000000_x100", || route::hundred(1_000_000)),
-    ("filter_exact_5", filter::exact),
-    ("filter_sql_5", filter::sql),
-    ("filter_cel_5", filter::cel),
-    ("filter_data_3", filter::data),
-    ("compile_sql_5", filter::compile_sql),
-    ("compile_cel_5", filter::compile_cel),
-    ("type_check_cel_5", filter::type_check_cel),
-    ("sign_hmac", codec::sign_hmac),
-    ("sign_ed25519", codec::sign_ed25519),
-    ("encode_structured", codec::encode_structured),
-    ("encode_record", codec::encode_record),
-    ("frame_10", append::frame),
-    ("settle_64", settle::settle),
-    ("append_log_64", append::log),
-    ("append_sync_64", append::sync),
+/// Name, how many of what one run is, and how it is made.
+const OPERATIONS: &[(&str, u32, &str, Make)] = &[
+    ("decode_binary", 1, "event", codec::decode_binary),
+    ("decode_structured", 1, "event", codec::decode_structured),
+    ("decode_batch_10", 10, "event", codec::decode_batch),
+    ("parse", 1, "event", codec::parse),
+    ("validate", 1, "event", codec::validate),
+    ("route_10_x100", 100, "event", || route::hundred(10)),
+    ("route_1000_x100", 100, "event", || route::hundred(1_000)),
+    ("route_100000_x100", 100, "event", || route::hundred(100_000)),
+    ("route_1000000_x100", 100, "event", || route::hundred(1_000_000)),
+    ("filter_exact_5", 100, "evaluation", filter::exact),
+    ("filter_sql_5", 100, "evaluation", filter::sql),
+    ("filter_cel_5", 100, "evaluation", filter::cel),
+    ("filter_data_3", 100, "evaluation", filter::data),
+    ("compile_sql_5", 1, "filter", filter::compile_sql),
+    ("compile_cel_5", 1, "filter", filter::compile_cel),
+    ("type_check_cel_5", 1, "filter", filter::type_check_cel),
+    ("sign_hmac", 1, "signature", codec::sign_hmac),
+    ("sign_ed25519", 1, "signature", codec::sign_ed25519),
+    ("encode_structured", 1, "event", codec::encode_structured),
+    ("encode_record", 1, "event", codec::encode_record),
+    ("frame_10", 10, "event", append::frame),
+    ("read_frame_10", 10, "event", append::read_frame),
+    ("deliver_x100", 100, "delivery", shard::deliver),
+    ("attempts_64", 64, "attempt", settle::attempts),
+    ("settle_64", 64, "lane", settle::settle),
+    ("append_log_64", 64, "event", append::log),
+    ("append_sync_64", 64, "event", append::sync),
 ];
 
 /// What can be run.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    OPERATIONS.iter().map(|(name, _)| *name)
+    OPERATIONS.iter().map(|(name, ..)| *name)
+}
+
+/// The same, each with how many of what one run is.
+pub fn units() -> impl Iterator<Item = (&'static str, u32, &'static str)> {
+    OPERATIONS.iter().map(|(name, count, unit, _)| (*name, *count, *unit))
 }
 
 /// Prepares an operation; `None` when there is none of this name.
 pub fn operation(name: &str) -> Option<Operation> {
-    OPERATIONS.iter().find(|(known, _)| *known == name).map(|(_, make)| make())
+    OPERATIONS.iter().find(|(known, ..)| *known == name).map(|(.., make)| make())
 }

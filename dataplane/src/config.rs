@@ -7,6 +7,8 @@ use std::time::Duration;
 use posthorn_domain::direction::Direction;
 use posthorn_domain::qos::Durability;
 
+use crate::trace::Sampler;
+
 /// Everything.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -74,6 +76,8 @@ pub struct Ingest {
     pub max_hops: u32,
     /// The direction of events that come through a door that does not tell.
     pub default_direction: Direction,
+    /// Which events are traced.
+    pub traces: Sampler,
 }
 
 /// The log.
@@ -146,6 +150,8 @@ pub struct Delivery {
     pub max_endpoint_hold: Duration,
     /// At most one operational event of the same kind, subject and reason in this time.
     pub operations_interval: Duration,
+    /// Which events are traced; as at ingest.
+    pub traces: Sampler,
 }
 
 /// When an endpoint is only probed.

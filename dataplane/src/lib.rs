@@ -23,3 +23,4 @@ pub mod read;
 pub mod readers;
 pub mod route;
 pub mod telemetry;
+pub mod trace;

@@ -425,6 +425,7 @@ fn limits() -> config::Delivery {
         retry_budget: config::RetryBudget::default(),
         adaptive_concurrency: true,
         max_endpoint_hold: Duration::from_secs(3600),
+        traces: Default::default(),
     }
 }
 

@@ -138,6 +138,7 @@ impl Plan {
             retry_budget: config::RetryBudget::default(),
             adaptive_concurrency: true,
             max_endpoint_hold: Duration::from_secs(3600),
+            traces: Default::default(),
             operations_interval: Duration::from_secs(10),
         };
         Self {
@@ -191,6 +192,7 @@ pub fn ingest() -> config::Ingest {
         max_in_flight_bytes: 8 << 20,
         default_durability: Durability::Sync,
         max_hops: 8,
+        traces: Default::default(),
         default_direction: Direction::Incoming,
         dedup_max_entries: 100_000,
     }

@@ -44,4 +44,5 @@ mod replays;
 mod retention;
 mod rewinds;
 mod schemas;
+mod traces;
 mod waiting;

@@ -54,6 +54,7 @@ mod signatures;
 mod subscriber;
 mod tables;
 mod tell;
+mod traced;
 mod window;
 mod work;
 mod writer;

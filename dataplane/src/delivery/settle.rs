@@ -22,6 +22,7 @@ use super::retention::allows;
 use super::shard::Shard;
 use super::subscriber::Items;
 use super::tell::{self, DISABLE_AFTER};
+use super::traced;
 use super::work::{self, Attempted, Ending, Loss};
 
 /// How long a retry whose event could not be read waits.
@@ -288,6 +289,7 @@ impl Shard {
     }
 
     fn record(&self, id: SubscriptionId, item: &Item, report: &Report, outcome: Outcome, next: Option<Time>) {
+        traced::settled(self.context.config.traces, id, item, outcome, &report.error, next);
         let delivered = outcome == Outcome::Delivered;
         let event_id = item.stored.as_ref().map_or("", |stored| stored.record.event.id());
         self.context.attempts.record(Attempt {
@@ -329,7 +331,8 @@ impl Shard {
     }
 }
 
-fn error_text(verdict: &Verdict) -> String {
+/// As records of attempts have it; empty when it was delivered.
+pub(super) fn error_text(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Delivered => String::new(),
         Verdict::Gone => "status_410".into(),

@@ -25,6 +25,7 @@ use super::rescue::{self, Rescue};
 use super::retention::Passing;
 use super::shard::Context;
 use super::subscriber::Items;
+use super::traced::Attempts;
 use crate::egress::{AllowedRate, Target};
 use crate::route::{SubscriptionRoute, Table};
 
@@ -156,6 +157,7 @@ pub(super) async fn attempt(context: Rc<Context>, outfit: Outfit, items: Items) 
 async fn send(context: &Context, outfit: Outfit, items: &[Item]) -> Ending {
     let Outfit { route, target, template, place, .. } = outfit;
     let records: SmallVec<[&Arc<Stored>; 1]> = items.iter().filter_map(|item| item.stored.as_ref()).collect();
+    let spans = Attempts::begin(context.config.traces, route.id(), items);
     let now = context.clock.now();
     let events: SmallVec<[&Event; 1]> = records.iter().map(|stored| &stored.record.event).collect();
     let stored = if let [only] = records.as_slice() { Some(*only) } else { None };
@@ -167,6 +169,7 @@ async fn send(context: &Context, outfit: Outfit, items: &[Item]) -> Ending {
     let deadline = route.subscription().spec.endpoint.timeout.map_or(context.config.timeout, |timeout| timeout.std());
     let result = context.pool.send(&target, head, body, deadline, || drop(place)).await;
     let verdict = classify(&result);
+    spans.end(result.as_ref().ok().map(|reply| reply.status.as_u16()), &verdict);
     match result {
         Ok(reply) => {
             let (status, took) = (Some(reply.status.as_u16()), context.clock.instant().saturating_duration_since(reply.began));

@@ -87,7 +87,10 @@ fn route(submission: &Submission, data: Option<Doc<'_>>, slots: &mut Vec<u32>) -
     slots.clear();
     let topic = &submission.route.topic.name;
     let view = View { data, direction: submission.direction, ..View::new(topic, &submission.event) };
-    submission.table.matches(&view, slots);
+    submission.trace.route(|| {
+        submission.table.matches(&view, slots);
+        slots.len()
+    });
     slots.as_slice().into()
 }
 

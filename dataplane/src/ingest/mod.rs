@@ -16,6 +16,7 @@ mod pipeline;
 mod qos;
 mod rebuild;
 mod schemas;
+mod traced;
 
 pub use answer::{Outcome, Warnings, write_outcome};
 pub use budget::Budget;

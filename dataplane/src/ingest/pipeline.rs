@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use super::admit::{Verdict, admit, id_of};
 use super::answer::Warnings;
 use super::dedup::{Claim, Claimed, Dedup, First};
+use super::traced::Accepting;
 use super::{Budget, DeadLetterSink, Outcome, hops, schemas};
 use crate::config;
 use crate::route::{Live, Table, TopicRoute};
@@ -75,6 +76,7 @@ pub(super) struct Submission {
     pub(super) direction: Direction,
     /// Posthorns on its way.
     pub(super) hops: u32,
+    pub(super) trace: Accepting,
     /// A refusal is the answer even where QoS would keep the event as a dead letter: it is one already.
     strict: bool,
 }
@@ -223,12 +225,13 @@ impl Pipeline {
             Some(key) => MessageId::of_key(&route.topic.name, publisher, key),
             None => MessageId::of_event(&route.topic.name, publisher, event.source(), event.id()),
         };
+        let trace = Accepting::begin(self.parts.config.traces, message, &route.topic.name, &event);
         let (publisher, idempotency_key) = (publisher.into(), idempotency_key.map(Into::into));
-        Ok(Submission { table, route, event, publisher, idempotency_key, message, direction, hops, strict: false })
+        Ok(Submission { table, route, event, publisher, idempotency_key, message, direction, hops, trace, strict: false })
     }
 
     /// The key for duplicates comes first, so that a re-send of what was accepted is answered as such whatever has changed since.
-    fn submit(&self, submission: Submission) -> Begun {
+    fn submit(&self, mut submission: Submission) -> Begun {
         let now = self.parts.clock.now();
         let spec = &submission.route.topic.spec;
         let incarnation = submission.route.topic.meta.incarnation;
@@ -237,10 +240,17 @@ impl Pipeline {
             match self.parts.dedup.claim(submission.message, incarnation, now) {
                 Claimed::Fresh(fresh) => claim = Some(fresh),
                 Claimed::Pending(first) => return Begun(Stage::Waiting(first, Box::new(submission))),
-                Claimed::Seen(first) => return Begun(Stage::Done(Ok(duplicate(&submission, first)))),
+                Claimed::Seen(first) => {
+                    submission.trace.outcome("duplicate");
+                    return Begun(Stage::Done(Ok(duplicate(&submission, first))));
+                }
             }
         }
-        match admit(&submission, &self.parts.config, now) {
+        let verdict = submission.trace.validate(|| admit(&submission, &self.parts.config, now));
+        if !matches!(verdict, Verdict::Keep(..)) {
+            submission.trace.outcome("refused");
+        }
+        match verdict {
             Verdict::Refuse(problem) => Begun(Stage::Done(Err(problem))),
             Verdict::Letter(refused, _) if submission.strict => Begun(Stage::Done(Err(refused.1))),
             Verdict::Letter(refused, warnings) => {
@@ -251,6 +261,7 @@ impl Pipeline {
             Verdict::Keep(record, hint, warnings) => {
                 let partition = submission.route.partition(record.key());
                 let durability = record.durability;
+                submission.trace.append(partition);
                 let appending = submission.route.log.append(partition, record, Some(hint), durability);
                 let clock = self.parts.clock.clone();
                 Begun(Stage::Appending(InFlight(Some(Append { appending, claim, submission, partition, clock, warnings }))))
@@ -294,7 +305,8 @@ impl Drop for InFlight {
 
 impl Append {
     fn settle(self, result: Result<u64, LogError>) -> Result<Outcome, Problem> {
-        let Self { claim, submission, partition, clock, warnings, .. } = self;
+        let Self { claim, mut submission, partition, clock, warnings, .. } = self;
+        submission.trace.appended(result.as_ref().ok().copied());
         let offset = result.map_err(|error| of_log(&error, &submission))?;
         if let Some(claim) = claim {
             let id = submission.idempotency_key.as_ref().map(|_| submission.event.id().into());

@@ -107,6 +107,7 @@ pub(crate) fn ingest_limits() -> config::Ingest {
         max_in_flight_bytes: 8 << 20,
         default_durability: Durability::Log,
         max_hops: 8,
+        traces: Default::default(),
         default_direction: posthorn_domain::direction::Direction::Incoming,
         dedup_max_entries: 100_000,
     }

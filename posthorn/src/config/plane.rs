@@ -1,6 +1,7 @@
 //! The configuration as the data plane takes it.
 
 use posthorn_dataplane::config as plane;
+use posthorn_dataplane::trace::Sampler;
 
 use super::Config;
 use super::raw::OnDamage;
@@ -37,6 +38,11 @@ impl Config {
         })
     }
 
+    /// Which events are traced.
+    pub fn traces(&self) -> Sampler {
+        Sampler::new(self.tracing.sample, self.tracing.follow_publishers)
+    }
+
     fn plane_http(&self) -> plane::Http {
         plane::Http {
             listen: self.http.listen,
@@ -59,6 +65,7 @@ impl Config {
             dedup_max_entries: ingest.dedup_max_entries,
             max_hops: ingest.max_hops,
             default_direction: ingest.default_direction,
+            traces: self.traces(),
         }
     }
 
@@ -100,6 +107,7 @@ impl Config {
             dead_letter_max_age: delivery.dead_letter_max_age.std(),
             disable_after: delivery.disable_after.std(),
             operations_interval: delivery.operations_interval.std(),
+            traces: self.traces(),
             breaker: plane::Breaker {
                 failures_in_a_row: delivery.breaker.failures_in_a_row,
                 window: delivery.breaker.window.std(),

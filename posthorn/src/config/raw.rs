@@ -59,6 +59,8 @@ section!(
         drain: Drain = Drain::default(),
         /// What is written to standard error.
         logging: Logging = Logging::default(),
+        /// Spans of sampled events, written as log lines.
+        tracing: Tracing = Tracing::default(),
         /// The key that encrypts stored secrets.
         secrets: Secrets = Secrets::default(),
         /// Declared topics, applied at start; each in the shape of `PUT /v1/topics/{name}`. Default none.
@@ -213,6 +215,16 @@ section!(
         format: LogFormat = LogFormat::Text,
         /// A level or a filter such as `info,posthorn=debug`; `RUST_LOG` wins over it. Default `info`.
         level: String = "info".into(),
+    }
+);
+
+section!(
+    /// Spans of sampled events, written as log lines.
+    Tracing {
+        /// The share of events that is traced from acceptance to the last attempt, 0 to 1; an event's id decides. Default 0.
+        sample: f64 = 0.0,
+        /// Whether events are traced too whose attribute `traceparent` says that the publisher samples them. Default `false`.
+        follow_publishers: bool = false,
     }
 );
 

@@ -186,6 +186,9 @@ impl Check<'_> {
         if let Err(error) = tracing_subscriber::EnvFilter::try_new(&raw.logging.level) {
             self.fault("logging.level", error.to_string());
         }
+        if !(0.0..=1.0).contains(&raw.tracing.sample) {
+            self.fault("tracing.sample", format!("{} is not between 0 and 1", raw.tracing.sample));
+        }
     }
 
     fn declared(&mut self, list: &str, items: &[Value], named: bool) {

@@ -25,6 +25,13 @@ pub fn encode(out: &mut Vec<u8>, records: &[Record]) -> u32 {
     frame::encode(out, records.iter(), 1, 7).count
 }
 
+/// The records of one frame that [`encode`] made, checksums looked at, as slices of `bytes`; `None` when it is none.
+pub fn decode(bytes: &Bytes) -> Option<Vec<Record>> {
+    let head = Head::decode(bytes, 7)?;
+    let body = bytes.slice(FRAME_HEAD..head.len());
+    head.holds(&body).then(|| frame::records(&body, head.count))?
+}
+
 fn frames(mut rest: Bytes, salt: u64) {
     while let Some(head) = Head::decode(&rest, salt) {
         assert!(head.end() > head.base && head.len() > head.body);
