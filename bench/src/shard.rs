@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -90,7 +90,7 @@ impl Transport for Network {
             self.enough.notify_one();
         }
         let status = http::StatusCode::NO_CONTENT;
-        let began = Instant::now();
+        let began = Clock::system().instant();
         let reply = Reply { status, retry_after: None, allowed_rate: None, began, body_head: Bytes::new(), body_truncated: false };
         std::future::ready(Ok(reply)).boxed_local()
     }

@@ -23,6 +23,8 @@ pub fn start(config: &Config) {
     };
     let colours = std::io::stderr().is_terminal();
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).with_span_events(spans);
+    // A line that cannot be written, to a file on a full disk for instance, is lost. Said on the same standard error it would be a panic.
+    let builder = builder.log_internal_errors(false);
     match config.logging.format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().init(),

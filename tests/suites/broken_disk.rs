@@ -1,9 +1,13 @@
 //! Disks that fail otherwise than by being full, and what a store that refuses must leave as it was (DESIGN §7, interfaces §9).
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use posthorn_tests::{Behaviour, Config, Mode, Posthorn, Receiver, Reply, eventually};
+use posthorn_tests::process::Doors;
+use posthorn_tests::{Api, Behaviour, Config, Mode, Posthorn, Receiver, Reply, binary, eventually};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use crate::damage::{SmallDisk, noise};
@@ -137,4 +141,39 @@ async fn put(posthorn: &Posthorn, name: &str, seed: usize) -> Result<Reply> {
     let text = noise(u32::try_from(seed)?);
     let filters: Vec<_> = (0..25).map(|at| json!({"not": {"exact": {"subject": text[at * 4_000..(at + 1) * 4_000]}}})).collect();
     posthorn.data().put(&format!("/v1/readers/{name}"), &json!({"topic": "orders", "filters": filters})).await
+}
+
+#[tokio::test]
+async fn log_lines_that_cannot_be_written_are_lost_and_nothing_else_is() -> Result<()> {
+    let receiver = Receiver::start().await?;
+    let mut posthorn = Posthorn::start(Config::default()).await?;
+    topic(&posthorn, "quiet", json!({})).await?;
+    subscribe(&posthorn, "quiet", &receiver.url("/ok"), json!({})).await?;
+    ensure!(posthorn.terminate().await?.success());
+
+    let full = fs::OpenOptions::new().write(true).open("/dev/full")?;
+    let mut command = Command::new(binary::posthorn()?);
+    command.args(["serve", "--config"]).arg(posthorn.config_file()).env_remove("POSTHORN_BIN").env("RUST_LOG", "debug");
+    let mut child = Ended(command.stdout(Stdio::piped()).stderr(full).spawn()?);
+    let mut line = String::new();
+    BufReader::new(child.0.stdout.take().context("its standard output")?).read_line(&mut line)?;
+    let doors: Doors = serde_json::from_str(line.strip_prefix("ready ").with_context(|| format!("{line:?}"))?)?;
+    let (data, control) = doors.data.zip(doors.control).context("its doors")?;
+    Api::new(control).put("/v1/topics/other", &json!({})).await?.expect(201)?;
+    Api::new(data).publish(&event("quiet", "e1")).await?.expect(202)?;
+    receiver.wait_for_unique("/ok", 1, SOON).await?;
+    kill_process(Pid::from_child(&child.0), Signal::TERM)?;
+    let status = eventually("the process ends", SOON, || std::future::ready(child.0.try_wait().ok().flatten())).await?;
+    ensure!(status.success(), "{status}");
+    Ok(())
+}
+
+/// Ends with the test.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
 }
