@@ -20,12 +20,12 @@ test: bootstrap fmt lint ## Format check, lints, all tests (cold: under 35 minut
 	cargo test --workspace
 
 sim: bootstrap ## Simulate SEEDS=10000 seeds, half of them plain, half with all there is; or from FIRST=… on: crashes, disks, networks, endpoints (200 of them are in `make test`)
-	cargo build --workspace --bin posthorn-sim
-	$${CARGO_TARGET_DIR:-target}/debug/posthorn-sim $(or $(SEEDS),10000) $(FIRST)
+	cargo build --release --workspace --bin posthorn-sim
+	$${CARGO_TARGET_DIR:-target}/release/posthorn-sim $(or $(SEEDS),10000) $(FIRST)
 
 sim-show: bootstrap ## Replay one seed, SEED=7, with everything that happens in it
-	cargo build --workspace --bin posthorn-sim
-	$${CARGO_TARGET_DIR:-target}/debug/posthorn-sim show $(SEED)
+	cargo build --release --workspace --bin posthorn-sim
+	$${CARGO_TARGET_DIR:-target}/release/posthorn-sim show $(SEED)
 
 sim-bugs: bootstrap ## Plant bugs and see that the simulation finds each, and after how many seeds
 	cargo test --workspace --features posthorn-sim/planted --test planted -- --nocapture

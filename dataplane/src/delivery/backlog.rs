@@ -74,6 +74,11 @@ impl Backlog {
         &self.memory
     }
 
+    /// How many in memory have a key.
+    pub(super) fn keyed(&self) -> usize {
+        self.keyed
+    }
+
     /// How many there are. After a restart those that are put while the store is counted may count twice, until memory has all.
     pub(super) fn len(&self) -> u64 {
         self.memory.len() as u64 + self.beyond

@@ -3,6 +3,7 @@
 //! A batch goes out when it is full, when its oldest event has waited, or when its subscription lags or the node drains. First
 //! attempts, retries and replays are never mixed, so that the request's head is true of all its events.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use foldhash::{HashMap, HashSet};
@@ -121,27 +122,18 @@ impl Subscriber {
         let mut group: Vec<RetryId> = Vec::new();
         let mut ahead: HashMap<u64, usize> = HashMap::default();
         let mut alike = None;
-        // A key's events are taken by their offsets; without keys the due time decides.
-        let mut due: Vec<&Retry> = Vec::new();
-        for retry in self.retries.in_memory().values().take_while(|retry| retry.due <= now) {
-            if due.len() >= fill.events && retry.key_hash.is_none() {
-                break;
-            }
-            due.push(retry);
-        }
-        due.sort_by_key(|retry| retry.key_hash.map_or(0, |_| offset_of(retry)));
-        for retry in due {
+        for retry in self.in_turn(now, fill.events) {
             let before = retry.key_hash.map_or(0, |key| ahead.get(&key).copied().unwrap_or(0));
             let kind = (retry.attempts, retry.replay);
-            if group.len() >= fill.events
-                || self.keys.before(retry.key_hash, offset_of(retry)) > before
-                || kind != *alike.get_or_insert(kind)
-            {
+            if self.keys.before(retry.key_hash, offset_of(retry)) > before || kind != *alike.get_or_insert(kind) {
                 continue;
             }
             group.push(retry.id());
             if let Some(key) = retry.key_hash {
                 *ahead.entry(key).or_default() += 1;
+            }
+            if group.len() >= fill.events {
+                break;
             }
         }
         if group.is_empty() {
@@ -151,6 +143,36 @@ impl Subscriber {
             return Picked::At(at);
         }
         Picked::Items(in_order(group.into_iter().filter_map(|id| self.begin(id)).collect()))
+    }
+
+    /// What is due, by when it was, with the events of a key in the log's order; without a key at most `most`. All that have one are among
+    /// them: those that are due first may wait for others of their keys that are due last.
+    fn in_turn<'a>(&'a self, now: Time, most: usize) -> impl Iterator<Item = &'a Retry> {
+        let due = || self.retries.in_memory().values().take_while(move |retry| retry.due <= now);
+        let mut lines: HashMap<u64, Vec<&Retry>> = HashMap::default();
+        if self.retries.keyed() > 0 {
+            for retry in due() {
+                if let Some(key) = retry.key_hash {
+                    lines.entry(key).or_default().push(retry);
+                }
+            }
+            lines.values_mut().for_each(|line| line.sort_by_key(|retry| Reverse(offset_of(retry))));
+        }
+        let (mut with_key, mut without) = (self.retries.keyed(), most);
+        let next = move |retry: &'a Retry| {
+            if with_key == 0 && without == 0 {
+                return None;
+            }
+            Some(if let Some(key) = retry.key_hash {
+                with_key = with_key.saturating_sub(1);
+                lines.get_mut(&key).and_then(Vec::pop)
+            } else {
+                let is_in = without > 0;
+                without = without.saturating_sub(1);
+                is_in.then_some(retry)
+            })
+        };
+        due().map_while(next).flatten()
     }
 
     fn begin(&mut self, id: RetryId) -> Option<Item> {

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use posthorn_domain::ids::{DeliveryId, SubscriptionId};
+use posthorn_domain::ids::{DeliveryId, MessageId, SubscriptionId};
 use posthorn_domain::names::TopicName;
 use posthorn_domain::position::Position;
 use posthorn_domain::time::Time;
@@ -42,8 +42,8 @@ pub enum Pull {
 pub struct Pulled {
     /// On each partition that it may read.
     pub places: Vec<Place>,
-    /// The first of the events that were sent in vain and wait.
-    pub waiting: Vec<Waiting>,
+    /// The first of the events that were sent in vain and wait. After a loss of power the log may have another event in such a place.
+    pub waiting: Vec<(Waiting, MessageId)>,
     /// How many of them there are beside those.
     pub more_waiting: u64,
 }
@@ -110,7 +110,7 @@ impl Shard {
         }
         let Subscriber { ready, lanes, retries, .. } = &mut **subscriber;
         ready.retain(|key| lanes.get(key).is_some_and(|lane| !lane.queue.is_empty()));
-        let mut waiting = retries.in_memory().values().filter_map(waiting);
+        let mut waiting = retries.in_memory().values().filter_map(|retry| Some((waiting(retry)?, retry.message)));
         pulled.waiting = waiting.by_ref().take(WAITING).collect();
         // What only the store has is counted as one kind: the others in it are few.
         pulled.more_waiting = waiting.count() as u64 + retries.beyond();

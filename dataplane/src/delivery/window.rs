@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, VecDeque};
 pub(super) struct Window {
     /// Offsets in order, each with whether it is settled. The front is never settled.
     entries: VecDeque<(u64, bool)>,
-    /// Settled in an earlier life of the process, and not yet met again.
+    /// Settled in an earlier life of the process, and not yet met again; some never will be, such as those that have expired since.
     earlier: BTreeSet<u64>,
 }
 
@@ -21,6 +21,10 @@ impl Window {
     pub(super) fn enter(&mut self, offset: u64) -> bool {
         debug_assert!(self.entries.back().is_none_or(|(last, _)| *last < offset), "offsets rise");
         let settled = self.earlier.remove(&offset);
+        if self.entries.is_empty() && !self.earlier.is_empty() {
+            // Everything below is settled now.
+            self.earlier = self.earlier.split_off(&offset);
+        }
         if !settled || !self.entries.is_empty() {
             self.entries.push_back((offset, settled));
         }
@@ -54,7 +58,9 @@ impl Window {
     /// Settled offsets above [`Window::next`], sorted.
     pub(super) fn settled_above(&self) -> Vec<u64> {
         let met = self.entries.iter().filter(|(_, settled)| *settled).map(|(offset, _)| *offset);
-        met.chain(self.earlier.iter().copied()).collect()
+        let mut all: Vec<u64> = met.chain(self.earlier.iter().copied()).collect();
+        all.sort_unstable();
+        all
     }
 
     /// Whether nothing is under way.
@@ -80,6 +86,19 @@ mod tests {
         assert_eq!((window.next(10), window.settled_above()), (9, vec![]));
         window.settle(9);
         assert_eq!((window.next(10), window.is_empty()), (10, true));
+    }
+
+    #[test]
+    fn what_is_not_met_again_is_in_its_place() {
+        let mut window = Window::restored(vec![2, 4, 7]);
+        // 2 and 4 have expired since, or are not wanted any more.
+        assert!(window.enter(1) && window.enter(5) && window.enter(6));
+        window.settle(6);
+        assert_eq!((window.next(8), window.settled_above()), (1, vec![2, 4, 6, 7]));
+        window.settle(1);
+        window.settle(5);
+        assert!(window.enter(8));
+        assert_eq!((window.next(9), window.settled_above()), (8, vec![]));
     }
 
     proptest! {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use posthorn_domain::names::TopicName;
 use posthorn_domain::problem::Problem;
+use posthorn_domain::record::Stored;
 use posthorn_domain::time::Time;
 use posthorn_storage::log::{Gap, LogError, Page};
 
@@ -151,9 +152,9 @@ async fn waiting(
     limits: Limits,
     loaded: &mut Loaded,
 ) -> Result<(), Problem> {
-    let mut due: Vec<&Waiting> = standing.waiting.iter().filter(|place| !had.contains(place)).collect();
+    let mut due: Vec<_> = standing.waiting.iter().filter(|(place, _)| !had.contains(place)).collect();
     due.sort_unstable();
-    for place in due {
+    for (place, message) in due {
         if !loaded.has_room(limits) {
             return Ok(());
         }
@@ -165,7 +166,9 @@ async fn waiting(
             Err(LogError::BelowStart { .. }) => continue,
             Err(error) => return Err(of_log(&part.route, &error)),
         };
-        let Some(stored) = page.records.into_iter().find(|stored| stored.offset == place.offset) else { continue };
+        let is_it = |stored: &Arc<Stored>| stored.offset == place.offset && stored.message_id(&place.topic) == *message;
+        // Of an event that the log has lost, pushing makes a dead letter.
+        let Some(stored) = page.records.into_iter().find(is_it) else { continue };
         if stored.record.is_expired(limits.now) {
             continue;
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use posthorn_domain::filter::{Filter, View};
-use posthorn_domain::ids::SubscriptionId;
+use posthorn_domain::ids::{MessageId, SubscriptionId};
 use posthorn_domain::names::TopicName;
 use posthorn_domain::problem::{Code, Problem};
 use posthorn_domain::record::Stored;
@@ -55,7 +55,7 @@ pub(super) struct Write {
 pub(super) struct Standing {
     pub(super) parts: BTreeMap<PartKey, Part>,
     /// Events that pushing left waiting.
-    pub(super) waiting: Vec<Waiting>,
+    pub(super) waiting: Vec<(Waiting, MessageId)>,
     /// How many of them there are beside those.
     pub(super) more_waiting: u64,
     pub(super) wanted: Wanted,

@@ -257,7 +257,7 @@ impl Session {
 
     fn has_more(&self, standing: &Standing, at: &[(PartKey, u64)]) -> bool {
         let grown = |(key, next): &(PartKey, u64)| standing.parts.get(key).is_some_and(|part| part.route.log.bounds(key.1).end > *next);
-        at.iter().any(grown) || standing.waiting.iter().any(|place| !self.had.contains(place))
+        at.iter().any(grown) || standing.waiting.iter().any(|(place, _)| !self.had.contains(place))
     }
 
     /// Moves on behind what was found; `None` when the member may not have it any more.
