@@ -15,6 +15,7 @@ use crate::kit::{SOON, event, ids, in_force, metric, read_all, subscribe, topic}
 
 /// Offsets at which the next segment cannot be made.
 const BLOCKED: u64 = 64;
+const VERSIONS: &str = "/v1/schemas/tight/versions";
 
 #[tokio::test]
 async fn a_log_that_cannot_be_written_takes_nothing_more_gives_what_it_has_and_a_restart_recovers() -> Result<()> {
@@ -87,6 +88,41 @@ async fn a_log_that_cannot_be_written_takes_nothing_more_gives_what_it_has_and_a
 fn says_why(refused: &Reply) -> Result<()> {
     ensure!(refused.status == 503 && refused.problem()? == "unavailable", "{} {}", refused.status, refused.text());
     ensure!(refused.headers.contains_key("retry-after"), "publishers are not told when to come back");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_changes_of_the_configuration_and_takes_them_again() -> Result<()> {
+    let disk = SmallDisk::mount(48)?;
+    let folder = disk.path().join("data");
+    let arguments = ["--data-dir", &folder.to_string_lossy()];
+    let mut posthorn = Posthorn::start_with(Mode::Serve, Config::default(), &arguments, &[]).await?;
+    posthorn.control().put("/v1/schemas/tight", &json!({"compatibility": "none"})).await?;
+    disk.fill()?;
+    let mut kept = Vec::new();
+    let refused = loop {
+        let title = noise(kept.len() as u32);
+        let reply = posthorn.control().post(VERSIONS, &json!({"schema": {"title": title}})).await?;
+        if reply.status != 201 {
+            break reply;
+        }
+        kept.push(title);
+        ensure!(kept.len() < 400, "a full disk took every change");
+    };
+    ensure!(refused.status == 503 && refused.text().contains("unavailable"), "{} {}", refused.status, refused.text());
+    // As long as there is no room it stays so, and what was stored is read.
+    let again = posthorn.control().post(VERSIONS, &json!({"schema": {"title": noise(400)}})).await?;
+    ensure!(again.status == 503, "{} {}", again.status, again.text());
+    ensure!(titles(&posthorn).await? == kept, "what was answered is read");
+
+    disk.free()?;
+    let title = noise(401);
+    posthorn.control().post(VERSIONS, &json!({"schema": {"title": title}})).await?.expect(201)?;
+    kept.push(title);
+    ensure!(titles(&posthorn).await? == kept, "the new version is read");
+    posthorn.kill9();
+    posthorn.restart().await?;
+    ensure!(titles(&posthorn).await? == kept, "a restart finds what was answered, and nothing of what was refused");
     Ok(())
 }
 
@@ -176,4 +212,11 @@ impl Drop for Ended {
         drop(self.0.kill());
         drop(self.0.wait());
     }
+}
+
+/// Titles of all versions that the control plane has of the schema, in order.
+async fn titles(posthorn: &Posthorn) -> Result<Vec<String>> {
+    let listed = posthorn.control().get(&format!("{VERSIONS}?limit=1000")).await?.expect(200)?;
+    let items = listed["items"].as_array().context("items")?;
+    Ok(items.iter().filter_map(|version| Some(version["schema"]["title"].as_str()?.to_owned())).collect())
 }

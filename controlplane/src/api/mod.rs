@@ -94,7 +94,7 @@ impl Api {
 
     /// Plans the command, writes the change to the disk, then puts it in force.
     async fn write(&self, command: Command) -> Result<Change, Problem> {
-        let store = self.store.clone().lock_owned().await;
+        let mut store = self.store.clone().lock_owned().await;
         let change = self.publisher.registry.read().apply(command, self.clock.now())?;
         if change.is_empty() {
             return Ok(change);

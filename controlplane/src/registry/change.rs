@@ -92,6 +92,14 @@ impl Published {
             Self::Packed(id, packed) => Entry::Subscription(Arc::new(packed.read(id))),
         }
     }
+
+    /// The revision that wrote it.
+    pub(crate) fn revision(&self) -> u64 {
+        match self {
+            Self::Entry(entry) => entry.revision(),
+            Self::Packed(_, packed) => packed.meta().revision,
+        }
+    }
 }
 
 /// Names a resource that can be deleted.
@@ -128,6 +136,16 @@ impl Entry {
             Self::Schema(schema) => ResourceKey::schema_info(&schema.name),
             Self::Version(version) => ResourceKey::schema(&version.name, version.version),
             Self::Subscription(subscription) => ResourceKey::subscription(subscription.id),
+        }
+    }
+
+    /// The revision that wrote it.
+    pub(crate) fn revision(&self) -> u64 {
+        match self {
+            Self::Topic(topic) => topic.meta.revision,
+            Self::Schema(schema) => schema.meta.revision,
+            Self::Version(version) => version.meta.revision,
+            Self::Subscription(subscription) => subscription.meta.revision,
         }
     }
 }

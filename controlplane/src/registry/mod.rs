@@ -84,6 +84,7 @@ impl Registry {
         let mut registry = Self { revision, ..Self::default() };
         let mut subscriptions = Vec::new();
         for entry in entries {
+            registry.revision = registry.revision.max(entry.revision());
             match entry {
                 Published::Packed(id, packed) => subscriptions.push((id, packed)),
                 Published::Entry(Entry::Subscription(one)) => subscriptions.push((one.id, Packed::of(&one))),

@@ -14,9 +14,10 @@ use posthorn_domain::ids::{DeadLetterId, ReplayId, SubscriptionId};
 use posthorn_domain::names::TopicName;
 use posthorn_domain::time::Time;
 
-use self::open::{Slot, has_room, is_full};
+use self::open::Slot;
 use super::tables::{Removes, Table, rows_of};
 use super::{Batch, DeadLetter, DeadLetterFilter, Loaded, Page, Readers, Retry, RetryId, RetrySource, State, StateError, keys, values};
+use crate::database::Stop;
 
 const FORMAT: u64 = 1;
 /// Rows in one batch of a removal: a bound on memory and on how long other writers wait.
@@ -27,13 +28,6 @@ pub struct Embedded {
     slot: Slot,
     stopped: Mutex<Option<Stop>>,
     unreadable: AtomicU64,
-}
-
-/// Why nothing is written.
-struct Stop {
-    why: String,
-    /// Nothing but room is missing: the store goes on once there is some.
-    full: bool,
 }
 
 /// One row to write (`Some`) or delete, by keyspace and key. fjall gives all rows of a batch one sequence number, so a key may stand in it once only.
@@ -74,9 +68,7 @@ impl Embedded {
         written.map_err(|error| {
             tracing::error!(%error, "the state store failed to write and stops");
             metrics::counter!("posthorn_state_write_failures_total").increment(1);
-            let full = matches!(&error, fjall::Error::Io(error) if is_full(error))
-                || has_room(self.slot.folder()).is_err_and(|error| is_full(&error));
-            *self.stopped.lock() = Some(Stop { why: error.to_string(), full });
+            *self.stopped.lock() = Some(Stop::after(&error, self.slot.folder()));
             match error {
                 fjall::Error::Io(error) => StateError::Io(error),
                 other => StateError::Stopped(other.to_string()),
@@ -88,7 +80,7 @@ impl Embedded {
     fn go_on(&self) -> Result<(), StateError> {
         let mut stopped = self.stopped.lock();
         let Some(stop) = &*stopped else { return Ok(()) };
-        if stop.full && has_room(self.slot.folder()).is_ok() && self.slot.reopen()? {
+        if stop.is_over(self.slot.folder()) && self.slot.reopen()? {
             tracing::info!("there is room on the disk again; the state store goes on");
             *stopped = None;
             return Ok(());

@@ -1,16 +1,13 @@
 //! The open database, which can be opened anew while the store is in use: that is how it goes on after a full disk.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread;
-use std::time::Duration;
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions};
 use parking_lot::Mutex;
 
 use super::read_error;
+use crate::database;
 use crate::state::StateError;
 use crate::state::tables::Table;
 
@@ -18,13 +15,6 @@ use crate::state::tables::Table;
 const CACHE_BYTES: u64 = 2 << 20;
 const MEMTABLE_BYTES: u64 = 4 << 20;
 const JOURNAL_BYTES: u64 = 64 << 20;
-/// Less than this is read back quickly, and takes little room.
-const WORTH_A_FILE: u64 = 256 << 10;
-/// How long the end may wait for files. What is not one by then is in the journal.
-const LOOKS: u32 = 1000;
-const LOOK_AGAIN: Duration = Duration::from_millis(2);
-/// Less room than this is a full disk.
-const ROOM: usize = 1 << 20;
 
 /// The database and its keyspaces.
 pub(super) struct Open {
@@ -59,18 +49,9 @@ impl Open {
         Ok(Self { db, positions, retries, letters, readers })
     }
 
-    /// Has what is only in the journal and in memory become files: a start would read it back into memory, and there it would stay.
+    /// See [`database::settle`].
     pub(super) fn settle(&self) -> Result<(), fjall::Error> {
-        if self.db.write_buffer_size() < WORTH_A_FILE {
-            return Ok(());
-        }
-        let all = [&self.positions, &self.retries, &self.letters, &self.readers];
-        for keyspace in all {
-            keyspace.rotate_memtable()?;
-        }
-        let is_busy = || all.iter().any(|keyspace| keyspace.sealed_memtable_count() > 0);
-        (0..LOOKS).take_while(|_| is_busy()).for_each(|_| thread::sleep(LOOK_AGAIN));
-        Ok(())
+        database::settle(&self.db, &[&self.positions, &self.retries, &self.letters, &self.readers])
     }
 
     pub(super) fn table(&self, table: Table) -> &Keyspace {
@@ -111,19 +92,6 @@ impl Slot {
         *slot = Some(Arc::new(Open::at(&self.folder)?));
         Ok(true)
     }
-}
-
-/// Whether so much can be written that going on makes sense.
-pub(super) fn has_room(folder: &Path) -> io::Result<()> {
-    let probe = folder.with_extension("room");
-    let written = fs::write(&probe, vec![1; ROOM]);
-    let removed = fs::remove_file(&probe);
-    written.and(removed)
-}
-
-/// Whether the disk, or the user's share of it, is full.
-pub(super) fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 fn open_error(error: fjall::Error, folder: &Path) -> StateError {

@@ -63,7 +63,7 @@ fn unreadable_rows_are_counted_and_left_out() {
 fn a_stopped_store_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
-    *store.stopped.lock() = Some(Stop { why: "no space".into(), full: false });
+    *store.stopped.lock() = Some(Stop::after(&fjall::Error::Poisoned, dir.path()));
     assert!(matches!(store.health(), Err(StateError::Stopped(_))));
     let mut batch = Batch::new();
     batch.put_base(behaviour::base("orders", 1));
