@@ -96,7 +96,7 @@ impl Answers {
             partition: newest.position.partition,
             offset: newest.position.offset,
             event_id: event.map(|stored| stored.record.event.id().to_owned()),
-            status: status(newest.outcome).to_owned(),
+            status: newest.outcome.status().to_owned(),
             next_attempt_at: newest.next_attempt_at.filter(|_| newest.outcome == Outcome::Retry),
             attempts: attempts.iter().rev().map(shown).collect(),
         })
@@ -117,14 +117,11 @@ impl Answers {
 fn query(filter: &DeliveryFilter) -> Result<Option<Query>, Problem> {
     let outcome = match filter.status.as_deref() {
         None => None,
-        Some("delivered") => Some(Outcome::Delivered),
-        Some("waiting") => Some(Outcome::Retry),
-        Some("dead_lettered") => Some(Outcome::DeadLettered),
-        Some("dropped") => Some(Outcome::Dropped),
         Some("in_flight") => return Ok(None),
-        Some(other) => {
-            let detail = format!("`{other}` is not one of waiting, in_flight, delivered, dead_lettered, dropped");
-            return Err(bad_parameter("status", detail));
+        Some(named) => {
+            let detail = || format!("`{named}` is not one of waiting, in_flight, delivered, dead_lettered, dropped");
+            let found = Outcome::ALL.into_iter().find(|outcome| outcome.status() == named);
+            Some(found.ok_or_else(|| bad_parameter("status", detail()))?)
         }
     };
     let topic: Option<TopicName> = match &filter.topic {
@@ -142,15 +139,6 @@ fn wanted(filter: &DeliveryFilter, delivery: &Delivery) -> bool {
         _ => true,
     };
     event && filter.status.as_ref().is_none_or(|status| *status == delivery.status)
-}
-
-const fn status(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Delivered => "delivered",
-        Outcome::Retry => "waiting",
-        Outcome::DeadLettered => "dead_lettered",
-        Outcome::Dropped => "dropped",
-    }
 }
 
 fn shown(attempt: &Attempt) -> Shown {

@@ -58,16 +58,10 @@ pub(super) fn settled(sampler: Sampler, subscription: SubscriptionId, item: &Ite
 #[cold]
 fn settled_sampled(sampler: Sampler, subscription: SubscriptionId, item: &Item, outcome: Outcome, error: &str, next: Option<Time>) {
     let Some((Trace { id, parent }, event)) = traced(sampler, item) else { return };
-    let outcome = match outcome {
-        Outcome::Delivered => "delivered",
-        Outcome::Retry => "retry",
-        Outcome::DeadLettered => "dead_lettered",
-        Outcome::Dropped => "dropped",
-    };
     let error = Some(error).filter(|error| !error.is_empty());
     let next = next.map(tracing::field::display);
     drop(tracing::info_span!(target: TARGET, parent: None, "settle", trace_id = id, parent_id = parent, event, message = %item.message,
-        topic = item.topic.as_str(), %subscription, delivery = %item.delivery, attempt = item.made, outcome, error,
+        topic = item.topic.as_str(), %subscription, delivery = %item.delivery, attempt = item.made, outcome = outcome.status(), error,
         next_attempt_at = next));
 }
 

@@ -7,7 +7,7 @@ use posthorn_domain::ids::SubscriptionId;
 use posthorn_domain::position::Position;
 use posthorn_domain::problem::{Code, Problem};
 use posthorn_domain::record::Stored;
-use posthorn_storage::attempts::{Outcome, Query};
+use posthorn_storage::attempts::Query;
 use posthorn_storage::log::LogError;
 use serde_json::{Value, json};
 
@@ -60,14 +60,8 @@ impl Explainer {
         for attempt in found.attempts {
             // Newest first.
             last.entry(attempt.subscription).or_insert_with(|| {
-                let status = match attempt.outcome {
-                    Outcome::Delivered => "delivered",
-                    Outcome::Retry => "waiting",
-                    Outcome::DeadLettered => "dead_lettered",
-                    Outcome::Dropped => "dropped",
-                };
-                json!({"id": attempt.delivery, "status": status, "attempts": attempt.number,
-                    "at": attempt.at, "status_code": attempt.status})
+                let status = attempt.outcome.status();
+                json!({"id": attempt.delivery, "status": status, "attempts": attempt.number, "at": attempt.at, "status_code": attempt.status})
             });
         }
         Ok(Deliveries(last))

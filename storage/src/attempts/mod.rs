@@ -82,6 +82,22 @@ pub enum Outcome {
     Dropped = 3,
 }
 
+impl Outcome {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Delivered, Self::Retry, Self::DeadLettered, Self::Dropped];
+
+    /// The status of the delivery whose last attempt led to this (interfaces §4).
+    #[must_use]
+    pub const fn status(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Retry => "waiting",
+            Self::DeadLettered => "dead_lettered",
+            Self::Dropped => "dropped",
+        }
+    }
+}
+
 /// The hash under which attempts of an event with this `id` are found. Different ids may share one: compare the event. An attempt
 /// that ended before its event was looked up has that of an empty `id`.
 pub fn event_hash(id: &str) -> u32 {
