@@ -256,11 +256,11 @@ impl Oracle {
         };
         let before = known.kept.replace(kept);
         self.log.entry(place).or_default().insert(stored.offset, event);
-        if let Some(before) = before
-            && !self.spoilt.contains(&before.place)
-        {
+        if let Some(before) = before {
             if self.is_gone(before.place, before.offset) {
                 self.more.twice.insert(event);
+            }
+            if self.more.twice.contains(&event) || self.spoilt.contains(&before.place) {
                 return;
             }
             let text = format!("event {event} is in the log twice: {:?} {} and {place:?} {}", before.place, before.offset, stored.offset);

@@ -135,14 +135,17 @@ async fn replay(world: &World, node: &Node, number: usize, random: &mut Random) 
 async fn cancel(world: &World, node: &Node, number: usize) {
     let newest = world.oracle.lock().more.replays.iter().rposition(|run| run.subscription == number && run.cancelled.is_none());
     let Some(at) = newest else { return };
-    let id = world.oracle.lock().more.replays[at].id;
+    let (id, stored) = {
+        let run = &mut world.oracle.lock().more.replays[at];
+        // Until it is answered, and if it never is, only the process knows whether it is cancelled.
+        (run.id, std::mem::take(&mut run.stored))
+    };
     let cancelled = node.handle.cancel_replay(world.plan.subscriptions[number].id, id).await;
     if let Ok(Some(_)) = cancelled {
         world.note(format_args!("the replay {at} of subscription {number} is cancelled"));
         let now = world.now();
-        world.oracle.lock().more.replays[at].cancelled.get_or_insert(now);
-    } else {
-        // Whether it is, only the process knew.
-        world.oracle.lock().more.replays[at].stored = false;
+        let run = &mut world.oracle.lock().more.replays[at];
+        run.stored = stored;
+        run.cancelled.get_or_insert(now);
     }
 }
