@@ -17,8 +17,8 @@ fn no_seed_breaks_a_promise() {
 /// Those that found a bug beyond the first ones (docs/decisions/0030-simulation.md).
 #[test]
 fn seeds_that_found_bugs_hold() {
-    let outcomes =
-        [465, 523, 582, 779, 1029, 2957, 3017, 10_034, 10_060, 10_084, 10_192, 10_415, 10_648, 12_304, 13_973].map(|seed| sweep(seed..seed + 1));
+    let outcomes = [465, 523, 582, 779, 1029, 2957, 3017, 10_034, 10_060, 10_084, 10_192, 10_415, 10_648, 12_304, 13_973]
+        .map(|seed| sweep(seed..seed + 1));
     assert!(outcomes.iter().all(|outcome| outcome.failures.is_empty()));
 }
 

@@ -35,6 +35,31 @@ async fn what_waits_goes_to_the_new_url_under_the_new_secret() -> Result<()> {
 }
 
 #[tokio::test]
+async fn what_the_old_endpoint_says_holds_for_that_one_only() -> Result<()> {
+    let (receiver, posthorn) = (Receiver::start().await?, Posthorn::start(Config::default()).await?);
+    receiver.on("/old", Behaviour::Delay(Duration::from_secs(2), Box::new(Behaviour::Status(410))));
+    topic(&posthorn, "moved", json!({})).await?;
+    let retry = json!({"schedule": vec!["100ms"; 10], "jitter": 0});
+    let made = subscribe_only(&posthorn, "moved", &receiver.url("/old"), json!({"retry": retry})).await?;
+    in_force(&posthorn, &made).await?;
+    publish(&posthorn, "moved", "e1").await?;
+    receiver.wait_for("/old", 1, SOON).await?;
+    let mut moved = made.clone();
+    moved["endpoint"]["url"] = receiver.url("/new").into();
+    moved.as_object_mut().context("an object")?.remove("warnings");
+    let path = format!("/v1/subscriptions/{}", id(&made)?);
+    in_force(&posthorn, &posthorn.control().put(&path, &moved).await?.expect(200)?).await?;
+    // The request that was under way ends with 410; its event goes to the new endpoint, as do those after it.
+    let got = receiver.wait_for("/new", 1, SOON).await?.remove(0);
+    ensure!(got.header("ce-id") == "e1" && got.header("posthorn-attempt") == "2", "{got:?}");
+    publish(&posthorn, "moved", "e2").await?;
+    receiver.wait_for("/new", 2, SOON).await?;
+    let now = posthorn.control().get(&path).await?.expect(200)?;
+    ensure!(now["status"] == "active" && now["state"]["breaker"] == "closed", "{now}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_new_filter_holds_for_what_was_not_taken_yet() -> Result<()> {
     let (receiver, posthorn) = (Receiver::start().await?, Posthorn::start(Config::default()).await?);
     receiver.on("/filtered", Behaviour::Status(400));

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
-use posthorn_tests::{Behaviour, SOON, Subscribed, World, eventually};
+use posthorn_tests::{Behaviour, Config, SOON, Subscribed, World, eventually};
 use serde_json::{Value, json};
 
 async fn world_with(path: &str, more: Value) -> Result<(World, Subscribed)> {
@@ -296,6 +296,42 @@ async fn with_order_by_key_a_failing_event_blocks_only_its_key() -> Result<()> {
     let all = order("/hook", "");
     let place = |id: &str| all.iter().rposition(|i| i == id).unwrap_or_default();
     ensure!(place("b6") < place("a5"), "the other key was blocked: {:?}", &all[10..]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_given_up_frees_its_key() -> Result<()> {
+    let more = json!({"qos": {"ordering": "key"}, "retry": {"schedule": ["50ms"], "jitter": 0}});
+    let (world, _) = world_with("/hook", more).await?;
+    world.receiver.on("/hook", Behaviour::FailFirst { n: 2, status: 400 });
+    for id in ["a0", "a1", "a2"] {
+        world.publish_with("orders", json!({"id": id, "partitionkey": "a"})).await?;
+    }
+    world.receiver.wait_for("/hook", 4, SOON).await?;
+    let order: Vec<String> = world.receiver.received("/hook").iter().map(|one| one.header("ce-id").to_owned()).collect();
+    ensure!(order == ["a0", "a0", "a1", "a2"], "{order:?}");
+    let letters = world.listed("/v1/dead-letters", 1, |letter| letter["reason"] == "attempts_exhausted").await?;
+    ensure!(letters[0]["event"]["id"] == "a0", "{letters:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_key_that_waits_long_keeps_no_other_key_out() -> Result<()> {
+    let world = World::with(Config::default().set("delivery.max_lane_events", json!(32))).await?;
+    world.topic("orders", json!({"partitions": 1})).await?;
+    let more =
+        json!({"status": "paused", "qos": {"ordering": "key"}, "limits": {"in_flight": 1}, "retry": {"schedule": ["1h"], "jitter": 0}});
+    let subscribed = world.subscribe("/hook", more).await?;
+    world.receiver.on("/hook", Behaviour::FailFirst { n: 1, status: 400 });
+    // More of one key than a quarter of what a lane holds, behind one that fails.
+    let ids: Vec<String> = (0..20).map(|n| format!("a{n}")).chain((0..50).map(|n| format!("b{n}"))).collect();
+    for id in &ids {
+        world.publish_with("orders", json!({"id": id, "partitionkey": &id[..1]})).await?;
+    }
+    world.control.post(&format!("/v1/subscriptions/{}/resume", subscribed.id), &json!({})).await?.expect(200)?;
+    world.receiver.wait_for("/hook", 51, SOON).await?;
+    let got: Vec<String> = world.receiver.received("/hook").iter().map(|one| one.header("ce-id").to_owned()).collect();
+    ensure!(got[0] == "a0" && got[1..] == ids[20..], "{got:?}");
     Ok(())
 }
 

@@ -114,6 +114,31 @@ async fn what_was_pushed_in_vain_is_pulled_first_and_not_pushed_again() -> Resul
 }
 
 #[tokio::test]
+async fn what_has_expired_while_it_waited_is_given_up_and_keeps_nobody_from_the_rest() -> Result<()> {
+    let world = World::start().await?;
+    world.topic("orders", json!({})).await?;
+    world.topic("short", json!({"ttl": "1500ms"})).await?;
+    world.receiver.on("/hook", Behaviour::Status(400));
+    let more = json!({"filters": [{"exact": {"source": "/tests"}}], "retry": {"schedule": ["1h", "1h"], "jitter": 0}});
+    let id = world.subscribe("/hook", more).await?.id;
+    let (expire, stay) = (publish(&world, "short", 3).await?, publish(&world, "orders", 2).await?);
+    world.receiver.wait_for("/hook", 5, SOON).await?;
+    flip(&world, &id, "pull").await?;
+    let only = || async {
+        let answer = page(&world, &id, "limit=100").await.ok()?;
+        (ids(&answer).into_iter().collect::<BTreeSet<_>>() == stay).then_some(answer)
+    };
+    let answer = eventually("what has expired is not given", SOON, only).await?;
+    let letters = world.listed(&format!("/v1/dead-letters?subscription={id}"), 3, |letter| letter["reason"] == "expired").await?;
+    let given_up: BTreeSet<_> = letters.iter().filter_map(|letter| letter["event"]["id"].as_str().map(str::to_owned)).collect();
+    ensure!(given_up == expire, "{letters:?}");
+    commit(&world, &id, "", &text(&answer["cursor"])?).await?;
+    let state = world.read(&format!("/v1/subscriptions/{id}")).await?;
+    ensure!(state["state"]["waiting"] == 0 && state["state"]["lag"] == 0, "{state}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn flips_under_load_lose_nothing_and_repeat_nothing() -> Result<()> {
     let world = World::start().await?;
     world.topic("orders", json!({"partitions": 3})).await?;

@@ -110,6 +110,19 @@ async fn what_waits_of_a_replay_ends_with_it_and_its_dead_letters_name_it() -> R
 }
 
 #[tokio::test]
+async fn a_replay_ends_with_its_topic() -> Result<()> {
+    let (receiver, posthorn) = (Receiver::start().await?, Posthorn::start(Config::default()).await?);
+    topic(&posthorn, "stays", json!({})).await?;
+    let id = with_events(&posthorn, &receiver, "/ends", 3, json!({"filters": [{"exact": {"type": "test.happened"}}]})).await?;
+    let begun = begin(&posthorn, &id, json!({"from": "earliest", "rate": 0.01})).await?;
+    let replay = begun["replay"].as_str().context("a replay")?;
+    shows(&posthorn, &id, replay, |shown| shown["delivered"] == 1).await?;
+    let deleted = posthorn.control().delete("/v1/topics/replays?force=true").await?;
+    ensure!(deleted.status == 204, "{} {}", deleted.status, deleted.text());
+    shows(&posthorn, &id, replay, |shown| shown["state"] == "done").await.map(drop)
+}
+
+#[tokio::test]
 async fn too_many_and_wrong_ones_are_refused() -> Result<()> {
     let config = Config::default().set("delivery.max_replays", json!(1));
     let (receiver, posthorn) = (Receiver::start().await?, Posthorn::start(config).await?);

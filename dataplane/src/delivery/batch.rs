@@ -243,7 +243,7 @@ impl Subscriber {
         let lanes = self.ready.iter().filter(|key| key.replay == replay).filter_map(|key| self.lanes.get(key));
         for lane in lanes {
             waiting.lags |= lane.is_lagging();
-            if self.keys.len() == 0 {
+            if self.keys.len() == 0 || !self.is_ordered() {
                 waiting.events += lane.queue.len();
                 waiting.bytes += lane.queued;
                 let oldest = lane.queue.front().map_or(Time::MAX, |stored| stored.record.accepted_at);

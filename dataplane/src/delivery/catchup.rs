@@ -26,8 +26,8 @@ const EVENTS: usize = 64;
 const PATIENCE: u32 = 64;
 /// Those who wait in line that are served by whatever ends.
 const SERVED: usize = 2;
-/// After this, who waits in line asks again.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// After this, who waits in line asks again, and what could not be read is read again.
+pub(super) const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 impl Shard {
     /// Has the subscriber's turn come soon; whoever is behind comes after those that are not.
@@ -74,8 +74,7 @@ impl Shard {
         let Some(part) = self.parts.get(&key.part) else { return };
         let (topic, partition) = (Arc::clone(&part.topic), part.partition);
         let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
-        // A probe needs one event; reading more behind a dead endpoint would only fill memory.
-        let low = if subscriber.breaker.is_open() { 1 } else { (self.context.config.max_lane_events / 4).max(1) };
+        let low = subscriber.lane_events(self.context.config.max_lane_events).low;
         let wanted = subscriber.wanted();
         let Some(lane) = subscriber.lanes.get_mut(&key).filter(|lane| lane.queue.len() < low) else { return };
         let Mode::Lagging { next: from, reading: false } = lane.mode else { return };
@@ -170,7 +169,7 @@ impl Shard {
         let Some(part) = self.parts.get(&key.part) else { return };
         let (table, topic) = (Arc::clone(&self.table), Arc::clone(&part.topic));
         let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
-        let most = if subscriber.breaker.is_open() { 1 } else { self.context.config.max_lane_events };
+        let most = subscriber.lane_events(self.context.config.max_lane_events).most;
         let batch = subscriber.is_batch();
         let Some(lane) = subscriber.lanes.get_mut(&key) else { return };
         let Mode::Lagging { next: from, .. } = lane.mode else { return };

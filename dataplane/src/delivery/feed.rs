@@ -1,12 +1,14 @@
 //! Events come in: from the mailbox while they are warm, from the log when they were missed. What lags is in `catchup`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use posthorn_domain::reason::Reason;
 use posthorn_domain::record::Stored;
 use posthorn_storage::log::{LogError, Page};
 
 use super::budget::Room;
+use super::catchup::ASK_AGAIN;
 use super::decided::route;
 use super::lane::{Lane, LaneKey, Mode, weight};
 use super::mailbox::Delivered;
@@ -94,10 +96,17 @@ impl Shard {
 
     /// Reads a partition on from where it was fed to, for all lanes.
     pub(super) fn read_part(&mut self, number: u32) {
+        self.read_part_after(number, Duration::ZERO);
+    }
+
+    fn read_part_after(&mut self, number: u32, pause: Duration) {
         let Some(part) = self.parts.get_mut(&number).filter(|part| !part.reading && part.is_behind()) else { return };
         part.reading = true;
         let (log, partition, from) = (Arc::clone(&part.topic.log), part.partition, part.fed);
         self.work.push(Box::pin(async move {
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
             let page = log.read(partition, from, PAGE_BYTES, PAGE_RECORDS).await;
             Done::Part { part: number, page }
         }));
@@ -123,7 +132,7 @@ impl Shard {
             }
             Err(error) => {
                 tracing::error!(%error, "the log cannot be read; its deliveries wait");
-                return;
+                return self.read_part_after(number, ASK_AGAIN);
             }
         };
         if let Some(part) = self.parts.get_mut(&number) {

@@ -30,6 +30,19 @@ pub enum Verdict {
     Forbidden,
 }
 
+impl Verdict {
+    /// What it means when the subscription delivers elsewhere by now: another attempt there, whatever was said here.
+    pub(super) fn of_another_endpoint(self) -> Self {
+        let again = |error| Self::Retry { endpoint_fault: false, overload: false, retry_after: None, error };
+        match self {
+            Self::Delivered => Self::Delivered,
+            Self::Gone => again(AttemptError(CompactString::const_new("status_410"))),
+            Self::Forbidden => again(AttemptError(CompactString::const_new("egress_forbidden"))),
+            Self::Retry { error, .. } => again(error),
+        }
+    }
+}
+
 /// What happened, as attempts show it and metrics label it: a short stable text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct AttemptError(CompactString);

@@ -9,12 +9,15 @@ use std::time::Duration;
 use posthorn_domain::ids::{DeliveryId, MessageId, SubscriptionId};
 use posthorn_domain::names::TopicName;
 use posthorn_domain::position::Position;
+use posthorn_domain::reason::Reason;
+use posthorn_domain::record::Stored;
 use posthorn_domain::time::Time;
 use posthorn_storage::attempts::{Attempt, Outcome, event_hash};
 use posthorn_storage::state::{Retry, RetryId, RetrySource};
 use tokio::sync::oneshot;
 
 use super::batch::offset_of;
+use super::item::Item;
 use super::lane::Mode;
 use super::shard::Shard;
 use super::subscriber::Subscriber;
@@ -81,8 +84,23 @@ pub struct Moves {
     pub next: Vec<(TopicName, u64, u32, u64)>,
     /// Waiting events that were had.
     pub had: Vec<Waiting>,
+    /// Waiting events that nobody can have any more.
+    pub lost: Vec<Lost>,
     /// It goes somewhere else rather than on: what waits on these partitions is passed over or in the stream again.
     pub seek: bool,
+}
+
+/// A waiting event that cannot be given to a reader.
+#[derive(Clone, Debug)]
+pub struct Lost {
+    /// Where it stood.
+    pub place: Waiting,
+    /// Why.
+    pub reason: Reason,
+    /// The same in words.
+    pub detail: &'static str,
+    /// The event, where it is still there.
+    pub stored: Option<Arc<Stored>>,
 }
 
 /// From where on something holds: topic, partition, offset.
@@ -110,10 +128,14 @@ impl Shard {
         }
         let Subscriber { ready, lanes, retries, .. } = &mut **subscriber;
         ready.retain(|key| lanes.get(key).is_some_and(|lane| !lane.queue.is_empty()));
+        // What waits of a topic that is not read keeps nobody from the rest.
+        let is_read = |place: &Waiting| pulled.places.iter().any(|of| of.topic == place.topic && of.partition == place.partition);
+        let waiting = |retry| waiting(retry).filter(|place| is_read(place));
         let mut waiting = retries.in_memory().values().filter_map(|retry| Some((waiting(retry)?, retry.message)));
-        pulled.waiting = waiting.by_ref().take(WAITING).collect();
+        let first = waiting.by_ref().take(WAITING).collect();
         // What only the store has is counted as one kind: the others in it are few.
-        pulled.more_waiting = waiting.count() as u64 + retries.beyond();
+        let more = waiting.count() as u64 + retries.beyond();
+        (pulled.waiting, pulled.more_waiting) = (first, more);
         Some(Pull::Ready(pulled))
     }
 
@@ -203,7 +225,19 @@ impl Shard {
         for id in had {
             self.end_waiting(id, true);
         }
+        moves.lost.iter().for_each(|lost| self.lose_waiting(id, lost));
         left
+    }
+
+    /// Gives up what waits in vain.
+    fn lose_waiting(&mut self, id: SubscriptionId, lost: &Lost) {
+        let now = self.context.clock.now();
+        let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
+        let is_it = |retry: &&Retry| waiting(retry).is_some_and(|place| place == lost.place);
+        let found = subscriber.retries.in_memory().values().find(is_it).map(Retry::id);
+        let Some(retry) = found.and_then(|found| subscriber.retries.take(&found)) else { return };
+        let item = Item { stored: lost.stored.clone(), ..Item::again(retry) };
+        self.give_up(id, item, lost.reason, lost.detail, None, now);
     }
 
     /// The waiting delivery is over: its event was had by a reader, or is in the stream again.

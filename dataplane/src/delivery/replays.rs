@@ -7,7 +7,7 @@ use std::sync::Arc;
 use posthorn_domain::ids::{ReplayId, SubscriptionId};
 use posthorn_domain::node::{self, ReplayState};
 use posthorn_domain::time::Time;
-use posthorn_storage::state::{Replay, RetryId};
+use posthorn_storage::state::{Replay, Retry, RetryId};
 use tokio::sync::oneshot;
 
 use super::ask::Range;
@@ -16,6 +16,7 @@ use super::item::{Item, Origin};
 use super::lane::{Lane, LaneKey, Mode};
 use super::rate::Rate;
 use super::shard::Shard;
+use super::subscriber::Subscriber;
 use super::work::Done;
 
 /// Replays that have ended and are still told of, the newest of a subscription.
@@ -172,6 +173,21 @@ impl Shard {
     pub(super) fn replays_of(&self, id: SubscriptionId) -> Option<Vec<node::Replay>> {
         let subscriber = self.subscribers.get(&id)?;
         Some(subscriber.replays.runs.values().rev().map(|run| self.shown(id, &run.row)).collect())
+    }
+
+    /// Ends those of which nothing is left: what waits of a topic that was deleted has gone with it.
+    pub(super) fn finish_replays(&mut self, id: SubscriptionId) {
+        let Some(subscriber) = self.subscribers.get_mut(&id).filter(|subscriber| subscriber.in_flight == 0) else { return };
+        let Subscriber { replays, retries, .. } = &mut **subscriber;
+        let mut running = Vec::new();
+        for run in replays.runs.values_mut().filter(|run| run.row.state == ReplayState::Running) {
+            let waits = |retry: &Retry| retry.replay == Some(run.row.id);
+            if retries.has_all() && !retries.in_memory().values().any(waits) {
+                run.row.waiting = 0;
+            }
+            running.push(run.row.id);
+        }
+        running.into_iter().for_each(|replay| self.finish_replay(id, replay));
     }
 
     /// Ends a replay: nothing more of it is sent, and what of it waits is deleted. `None` when there is no such replay here.

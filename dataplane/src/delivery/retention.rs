@@ -1,6 +1,8 @@
 //! Retention against lanes that are behind: what is held for them, and what becomes of events that go before they were delivered.
 
+use std::cell::Cell;
 use std::ops::Range;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use posthorn_domain::event::EventBuilder;
@@ -45,8 +47,8 @@ pub(super) struct Passing {
     /// The rest of what is to be read.
     range: Range<u64>,
     lanes: Vec<(SubscriptionId, LaneKey, Range<u64>)>,
-    /// Bytes that may still be kept.
-    room: usize,
+    /// Bytes that may still be kept, of all that pass at once.
+    room: Rc<Cell<usize>>,
 }
 
 impl Shard {
@@ -79,18 +81,18 @@ impl Shard {
     /// Events below these places are about to be deleted: lanes that are behind are put there, and what they and waiting deliveries
     /// lose becomes dead letters where that is allowed. Answered once all of it is stored.
     pub(super) fn pass(&mut self, places: Arc<[Place]>, answer: oneshot::Sender<()>) {
-        let mut room = LETTER_BYTES;
+        let room = Rc::new(Cell::new(LETTER_BYTES));
         for (topic, partition, end) in &*places {
             let Some(number) = self.numbers.get(&(topic.clone(), *partition)).copied() else { continue };
             if let Some(part) = self.parts.get_mut(&number) {
                 part.passed = part.passed.max(*end);
             }
-            self.pass_part(number, *end, &mut room);
+            self.pass_part(number, *end, &room);
         }
         self.rescue(places, LETTER_BYTES, answer);
     }
 
-    fn pass_part(&mut self, number: u32, end: u64, room: &mut usize) {
+    fn pass_part(&mut self, number: u32, end: u64, room: &Rc<Cell<usize>>) {
         let most = self.context.config.max_retention_letters as u64;
         let mut behind = Vec::new();
         for (id, subscriber) in &mut self.subscribers {
@@ -108,7 +110,7 @@ impl Shard {
         let mut one_by_one = Vec::new();
         for (id, key, range, allowed) in behind {
             self.dirty_lanes.insert((id, key));
-            if allowed && range.end - range.start <= most && *room > 0 {
+            if allowed && range.end - range.start <= most {
                 one_by_one.push((id, key, range));
             } else {
                 self.lose_lane_range(id, key, range, Reason::RetentionPassed);
@@ -117,7 +119,7 @@ impl Shard {
             self.look_at(id);
         }
         let Some(from) = one_by_one.iter().map(|(.., range)| range.start).min() else { return };
-        let passing = Passing { part: number, range: from..end, lanes: one_by_one, room: std::mem::take(room) };
+        let passing = Passing { part: number, range: from..end, lanes: one_by_one, room: Rc::clone(room) };
         // No checkpoint before the dead letters are known: a lane must not be seen behind them without them.
         self.starting += 1;
         self.read_passing(passing);
@@ -140,11 +142,20 @@ impl Shard {
         };
         for stored in page.records.iter().filter(|stored| stored.offset < passing.range.end) {
             for (id, key, _) in passing.lanes.iter().filter(|(.., range)| range.contains(&stored.offset)) {
-                passing.room = passing.room.saturating_sub(self.lose_event(*id, *key, stored));
+                let kept = self.lose_event(*id, *key, stored);
+                passing.room.set(passing.room.get().saturating_sub(kept));
+            }
+        }
+        for gap in &page.gaps {
+            for (id, key, range) in &passing.lanes {
+                let lost = gap.from.max(range.start)..gap.to.min(range.end);
+                if !lost.is_empty() {
+                    self.lose_lane_range(*id, *key, lost, Reason::LogDamaged);
+                }
             }
         }
         passing.range.start = page.next.min(passing.range.end);
-        if passing.range.is_empty() || passing.room == 0 {
+        if passing.range.is_empty() || passing.room.get() == 0 {
             self.end_passing(&passing);
         } else {
             self.read_passing(passing);
@@ -170,6 +181,9 @@ impl Shard {
         let (topic, partition) = (Arc::clone(&part.topic), part.partition);
         let (table, name) = (Arc::clone(&self.table), topic.topic.name.clone());
         let Some(subscriber) = self.subscribers.get(&id) else { return 0 };
+        if subscriber.lanes.get(&key).is_some_and(|lane| lane.window.has_settled(stored.offset)) {
+            return 0;
+        }
         if !self.decided.wants(&subscriber.route, &table, &topic, key.part, stored) {
             return 0;
         }

@@ -1,6 +1,7 @@
 //! Attempts end: windows, retries, dead letters and records of attempts are brought up to date, all in one checkpoint (I2).
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,12 +25,13 @@ use super::subscriber::Items;
 use super::tell::{self, DISABLE_AFTER};
 use super::traced;
 use super::work::{self, Attempted, Ending, Loss};
+use crate::route::SubscriptionRoute;
 
 /// How long a retry whose event could not be read waits.
 const UNREADABLE_WAIT: Duration = Duration::from_secs(5);
 
 /// What one attempt looked like, for the record.
-struct Report {
+pub(super) struct Report {
     at: Time,
     duration: Duration,
     status: Option<u16>,
@@ -41,7 +43,8 @@ impl Shard {
     pub(super) fn on_attempt(&mut self, attempted: Attempted) {
         self.sent[0] -= 1;
         self.context.metrics.attempt_seconds.record(attempted.duration.as_secs_f64());
-        let Attempted { subscription: id, items, lost, rest, was_probe, had_token, ending, at, duration } = attempted;
+        let Attempted { route, items, lost, rest, was_probe, had_token, ending, at, duration } = attempted;
+        let id = route.id();
         let now = self.context.clock.now();
         let well_spent = !matches!(&ending, Ending::Sent { verdict, .. } if *verdict != Verdict::Delivered);
         if had_token && well_spent {
@@ -50,17 +53,26 @@ impl Shard {
         let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
         subscriber.in_flight -= 1;
         subscriber.replays.ended(items.first().or(rest.first()).or(lost.first().map(|(item, _)| item)));
-        subscriber.put_back(rest);
+        let url = |route: &SubscriptionRoute| route.subscription().spec.endpoint.url.clone();
+        let elsewhere = !Arc::ptr_eq(&route, &subscriber.route) && url(&route) != url(&subscriber.route);
+        self.put_back(id, rest);
+        let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
         let too_large = items.len() > 1 && ending.is_too_large();
         let mut report = Report { at, duration, status: None, head: Bytes::new(), error: String::new() };
         match ending {
             Ending::Sent { verdict, status, head, took, allowed_rate } => {
+                let verdict = if elsewhere { verdict.of_another_endpoint() } else { verdict };
                 report.status = status;
                 report.head = head;
                 report.error = error_text(&verdict);
-                subscriber.last_error = (!report.error.is_empty()).then(|| report.error.clone());
-                let signal = Signal { verdict: &verdict, was_probe, took, allowed_rate, error: &report.error };
-                let failing_for = self.judge(id, &signal, &items, now);
+                let failing_for = if elsewhere {
+                    self.release(id, was_probe);
+                    Duration::ZERO
+                } else {
+                    subscriber.last_error = (!report.error.is_empty()).then(|| report.error.clone());
+                    let signal = Signal { verdict: &verdict, was_probe, took, allowed_rate, error: &report.error };
+                    self.judge(id, &signal, &items, now)
+                };
                 if too_large {
                     self.halve(id, items, now);
                 } else {
@@ -90,8 +102,16 @@ impl Shard {
     fn halve(&mut self, id: SubscriptionId, items: Items, now: Time) {
         let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
         subscriber.send_less(items.len(), now);
-        subscriber.put_back(items);
+        self.put_back(id, items);
         self.context.metrics.batches_halved.increment(1);
+    }
+
+    /// Items that were not sent after all go where they came from, but for those of a replay that was cancelled meanwhile.
+    fn put_back(&mut self, id: SubscriptionId, items: Items) {
+        let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
+        let (ended, rest): (Items, Items) = items.into_iter().partition(|item| subscriber.replays.is_cancelled(item.of_replay()));
+        subscriber.put_back(rest);
+        ended.iter().for_each(|item| self.settle(id, item));
     }
 
     fn after_request(&mut self, id: SubscriptionId, item: Item, verdict: &Verdict, report: &Report, now: Time) {
@@ -172,7 +192,7 @@ impl Shard {
     }
 
     /// The delivery ends without success: a dead letter, or dropped where a rule forbids those.
-    fn give_up(&mut self, id: SubscriptionId, item: Item, reason: Reason, detail: &str, report: Option<&Report>, now: Time) {
+    pub(super) fn give_up(&mut self, id: SubscriptionId, item: Item, reason: Reason, detail: &str, report: Option<&Report>, now: Time) {
         let Some(subscriber) = self.subscribers.get(&id) else { return };
         let record = item.stored.as_ref().map(|stored| &stored.record);
         // An event that is gone from the log cannot say what it allowed.
@@ -327,6 +347,7 @@ impl Shard {
     pub(super) fn on_retries(&mut self, id: SubscriptionId, found: Found) {
         let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
         subscriber.take_up(found);
+        self.finish_replays(id);
         self.look_at(id);
     }
 }

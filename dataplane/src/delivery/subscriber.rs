@@ -93,6 +93,14 @@ pub(super) enum Hold {
     Until(Time),
 }
 
+/// Bounds of a lane that is filled from the log.
+pub(super) struct LaneEvents {
+    /// With fewer, more are read.
+    pub(super) low: usize,
+    /// No more than these are held.
+    pub(super) most: usize,
+}
+
 /// Where the requests go, and what they share.
 pub(super) type Fittings = (Rc<Target>, Rc<Template>);
 
@@ -192,6 +200,19 @@ impl Subscriber {
     /// When the next retry will be due that is not yet.
     pub(super) fn next_due(&self, now: Time) -> Option<Time> {
         self.retries.in_memory().keys().map(|id| id.due).find(|due| *due > now)
+    }
+
+    /// How far its lanes are filled from the log, where each may hold `max`.
+    pub(super) fn lane_events(&self, max: usize) -> LaneEvents {
+        if self.is_ordered() {
+            // What waits for its key must not keep others out, nor leave a probe without an event.
+            LaneEvents { low: (max - max / 4).max(1), most: max }
+        } else if self.breaker.is_open() {
+            // A probe needs one; reading more behind a dead endpoint would only fill memory.
+            LaneEvents { low: 1, most: 1 }
+        } else {
+            LaneEvents { low: (max / 4).max(1), most: max }
+        }
     }
 
     /// Whether it is behind on some partition, and so has to stand back for those that are not.

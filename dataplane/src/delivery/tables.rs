@@ -8,7 +8,7 @@ use posthorn_domain::resource::Start;
 use posthorn_domain::time::Time;
 use posthorn_storage::state::{Base, Health, LaneState, Loaded, Replay, Start as StartRow};
 
-use super::catchup::show_lagging;
+use super::catchup::{ASK_AGAIN, show_lagging};
 use super::health;
 use super::lane::{Lane, LaneKey, Mode};
 use super::maps::{HashMap, HashSet};
@@ -56,6 +56,8 @@ impl Ids {
 
 /// Under this name a [`StartRow`] says that a subscription was given its start.
 const SEEN: &str = "posthorn.seen";
+/// So often a start is looked for in a log that cannot be read.
+const START_LOOKS: u32 = 60;
 
 impl Restored {
     /// This shard's share of what was stored.
@@ -191,6 +193,9 @@ impl Shard {
             .collect();
         for (id, key) in holders {
             self.drop_lane(id, key);
+            if key.replay.is_some() {
+                self.finish_replays(id);
+            }
         }
         self.parts.remove(&number);
         self.pages.forget(number);
@@ -286,11 +291,15 @@ impl Shard {
             }
             self.starting += 1;
             self.work.push(Box::pin(async move {
-                let offset = log.offset_at(partition, since).await.unwrap_or_else(|error| {
-                    tracing::error!(%error, subscription = %id, "the start cannot be found; the subscription starts at the beginning");
-                    log.bounds(partition).start
-                });
-                Done::Start { subscription: id, part: number, offset }
+                for _ in 0..START_LOOKS {
+                    match log.offset_at(partition, since).await {
+                        Ok(offset) => return Done::Start { subscription: id, part: number, offset },
+                        Err(error) => tracing::warn!(%error, subscription = %id, "where to start cannot be found; it is looked for again"),
+                    }
+                    tokio::time::sleep(ASK_AGAIN).await;
+                }
+                tracing::error!(subscription = %id, "where to start cannot be found; the subscription starts at the beginning");
+                Done::Start { subscription: id, part: number, offset: log.bounds(partition).start }
             }));
         }
         let incarnation = route.subscription().meta.incarnation;

@@ -63,6 +63,12 @@ impl Window {
         all
     }
 
+    /// Whether it is settled, here or in an earlier life.
+    pub(super) fn has_settled(&self, offset: u64) -> bool {
+        let met = self.entries.binary_search_by_key(&offset, |(offset, _)| *offset);
+        met.map_or_else(|_| self.earlier.contains(&offset), |at| self.entries[at].1)
+    }
+
     /// Whether nothing is under way.
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()

@@ -60,7 +60,8 @@ pub(super) enum Done {
 
 /// A request and what came of it.
 pub(super) struct Attempted {
-    pub(super) subscription: SubscriptionId,
+    /// The subscription as it was when the request was made.
+    pub(super) route: Arc<SubscriptionRoute>,
     /// What it carried.
     pub(super) items: Items,
     /// What was to be in it and will not be sent now.
@@ -148,10 +149,10 @@ pub(super) async fn attempt(context: Rc<Context>, outfit: Outfit, items: Items) 
         }
     }
     let Outfit { was_probe, had_token, .. } = outfit;
-    let id = outfit.route.id();
+    let route = Arc::clone(&outfit.route);
     let ending = if ready.is_empty() { Ending::Unsent } else { send(&context, outfit, &ready).await };
     let duration = context.clock.instant().saturating_duration_since(start);
-    Done::Attempt(Box::new(Attempted { subscription: id, items: ready, lost, rest, was_probe, had_token, ending, at, duration }))
+    Done::Attempt(Box::new(Attempted { route, items: ready, lost, rest, was_probe, had_token, ending, at, duration }))
 }
 
 async fn send(context: &Context, outfit: Outfit, items: &[Item]) -> Ending {

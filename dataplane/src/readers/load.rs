@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use posthorn_domain::names::TopicName;
 use posthorn_domain::problem::Problem;
+use posthorn_domain::reason::Reason;
 use posthorn_domain::record::Stored;
 use posthorn_domain::time::Time;
 use posthorn_storage::log::{Gap, LogError, Page};
 
 use super::group::PartKey;
 use super::one::{Part, Standing};
-use crate::delivery::Waiting;
+use crate::delivery::{Lost, Waiting};
 use crate::read::Item;
 use crate::read::pass::pass;
 use crate::read::place::{expired, of_log};
@@ -38,6 +39,8 @@ pub(super) struct Loaded {
     pub(super) more: bool,
     /// Of the events that were found.
     pub(super) bytes: usize,
+    /// What had been waiting and cannot be given any more.
+    pub(super) lost: Vec<Lost>,
     looked_at: usize,
 }
 
@@ -160,16 +163,22 @@ async fn waiting(
         }
         let key: (TopicName, u32) = (place.topic.clone(), place.partition);
         let (Some(part), true) = (standing.parts.get(&key), at.iter().any(|(mine, _)| *mine == key)) else { continue };
+        let mut lose = |reason, detail, stored| loaded.lost.push(Lost { place: place.clone(), reason, detail, stored });
         let page = match part.route.log.read(key.1, place.offset, 1, 1).await {
             Ok(page) => page,
-            // Retention was faster; pushing makes a dead letter of it.
-            Err(LogError::BelowStart { .. }) => continue,
+            Err(LogError::BelowStart { .. }) => {
+                lose(Reason::RetentionPassed, "retention deleted the event", None);
+                continue;
+            }
             Err(error) => return Err(of_log(&part.route, &error)),
         };
         let is_it = |stored: &Arc<Stored>| stored.offset == place.offset && stored.message_id(&place.topic) == *message;
-        // Of an event that the log has lost, pushing makes a dead letter.
-        let Some(stored) = page.records.into_iter().find(is_it) else { continue };
+        let Some(stored) = page.records.into_iter().find(is_it) else {
+            lose(Reason::LogDamaged, "the log has lost the event", None);
+            continue;
+        };
         if stored.record.is_expired(limits.now) {
+            lose(Reason::Expired, "its time to live had passed", Some(stored));
             continue;
         }
         loaded.bytes += stored.record.encoded_len();

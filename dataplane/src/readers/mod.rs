@@ -39,7 +39,7 @@ use self::group::{PartKey, Refused};
 use self::keep::Keeper;
 use self::one::{One, Standing, unknown};
 use crate::config;
-use crate::delivery::{Handle, Moves};
+use crate::delivery::{Handle, Moves, Pull};
 use crate::read::{Shares, TailNotify};
 use crate::route::Live;
 
@@ -126,8 +126,7 @@ impl Readers {
         let one = self.find(name)?;
         let standing = self.standing(&one).await?;
         if standing.busy {
-            let detail = "requests of the subscription are still under way; commit again in a moment";
-            return Err(Problem::new(Code::Unavailable, detail).with_retry_after(1));
+            return Err(still_busy());
         }
         let mine = self.held(&one, &standing, member);
         let target = seek::resolve(&standing, &mine, cursor).await?;
@@ -154,7 +153,7 @@ impl Readers {
         seek: bool,
     ) -> Result<(), Problem> {
         let mut batch = Batch::new();
-        let mut moves = Moves { next: Vec::new(), had, seek };
+        let mut moves = Moves { next: Vec::new(), had, lost: Vec::new(), seek };
         let write = {
             let mut state = one.state.lock();
             for (key, next) in moved {
@@ -176,7 +175,11 @@ impl Readers {
             (Some(id), Some(delivery)) => {
                 // Though it has not moved: what an earlier commit did may not be stored yet.
                 if !delivery.moved(id, moves).await? {
-                    return Err(Problem::new(Code::InUse, "the subscription is not pulled any more; its events are pushed from here on"));
+                    let pulled = delivery.pulled(id).await?;
+                    return Err(match pulled {
+                        Some(Pull::Busy | Pull::Ready(_)) => still_busy(),
+                        _ => Problem::new(Code::InUse, "the subscription is not pulled any more; its events are pushed from here on"),
+                    });
                 }
                 // What the shard wrote is on its way to the disk; now it is there.
                 self.0.keeper.keep(Batch::new()).await
@@ -253,6 +256,11 @@ pub fn check_name(name: &str) -> Result<(), Problem> {
         return Err(Problem::new(Code::InvalidResource, detail));
     }
     Ok(())
+}
+
+fn still_busy() -> Problem {
+    let detail = "requests of the subscription are still under way, or its waiting events are being read; commit again in a moment";
+    Problem::new(Code::Unavailable, detail).with_retry_after(1)
 }
 
 fn refusal(refused: &Refused) -> Problem {

@@ -37,12 +37,21 @@ pub(super) struct State {
     pub(super) next: BTreeMap<PartKey, (u64, u64)>,
     pub(super) group: Group,
     /// From where to where nothing was for it: looked at once, not again.
-    pub(super) passed: HashMap<PartKey, (u64, u64)>,
+    pub(super) passed: HashMap<PartKey, Passed>,
     /// Counts the times that it went elsewhere.
     pub(super) seeks: u64,
     /// Partitions whose place the store may not have, by the number of the last write of it: until that is kept.
     unkept: BTreeMap<PartKey, u64>,
     writes: u64,
+}
+
+/// A range that has nothing for a reader.
+#[derive(Clone, Copy)]
+pub(super) struct Passed {
+    pub(super) from: u64,
+    pub(super) to: u64,
+    /// What was asked then: see [`Standing::asks`].
+    pub(super) of: (u64, u64),
 }
 
 /// A write of places that is under way.
@@ -75,6 +84,17 @@ pub(super) struct Part {
 pub(super) enum Wanted {
     Own(Arc<[Filter]>),
     Subscription(Arc<SubscriptionRoute>),
+}
+
+impl Standing {
+    /// Tells one question to a partition from another: the revision of the subscription's filters, and the topic's life.
+    pub(super) fn asks(&self, part: &Part) -> (u64, u64) {
+        let revision = match &self.wanted {
+            Wanted::Own(_) => 0,
+            Wanted::Subscription(route) => route.subscription().meta.revision,
+        };
+        (revision, part.route.log.settings().incarnation)
+    }
 }
 
 impl State {

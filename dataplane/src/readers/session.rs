@@ -13,16 +13,18 @@ use tokio::time::Instant;
 use super::Readers;
 use super::group::PartKey;
 use super::load::{Found, Limits, Loaded, load};
-use super::one::{One, Standing};
+use super::one::{One, Passed, Standing};
 use super::seek::{self, Target};
 use super::token::Token;
-use crate::delivery::Waiting;
+use crate::delivery::{Moves, Waiting};
 use crate::read::{Entry, Waiting as Tail};
 
 /// Topics whose growth is waited for; of more, the rest is looked at every now and then.
 const MAX_WATCHED: usize = 64;
 /// How often it is looked at who shares the reader, and whether it is still there.
 const LOOK: Duration = Duration::from_secs(1);
+/// How often one is asked again that cannot say yet where it stands.
+const BUSY: Duration = Duration::from_millis(20);
 
 /// One who reads.
 pub struct Session {
@@ -143,12 +145,26 @@ impl Session {
         let deadline = Instant::now() + wait;
         loop {
             let standing = self.readers.standing(&self.one).await?;
+            if standing.busy {
+                // It will be known in a moment who has what: nobody loses a share by it.
+                if Instant::now() >= deadline || self.is_over() {
+                    return Ok(self.page(&standing, &[], Vec::new(), None));
+                }
+                self.pause(deadline, BUSY).await;
+                continue;
+            }
             let mut grown: Vec<Tail> = self.watch(&standing);
             let mine = self.share(&standing)?;
             let mut at: Vec<(PartKey, u64)> = mine.iter().map(|(key, stamp)| (key.clone(), self.place(&standing, key, *stamp))).collect();
             let held = if self.has_more(&standing, &at) { Some(self.readers.0.shares.room(self.bytes).await?) } else { None };
             let limits = Limits { events: limit, bytes: self.bytes, now: self.readers.0.clock.now() };
             let loaded = load(&standing, &mut at, &self.had, limits).await?;
+            if let (false, Some(id), Some(delivery)) = (loaded.lost.is_empty(), self.one.subscription, &self.readers.0.delivery) {
+                delivery.moved(id, Moves { lost: loaded.lost.clone(), ..Moves::default() }).await?;
+                if loaded.found.is_empty() {
+                    continue;
+                }
+            }
             if !loaded.found.is_empty() {
                 let held = Some(self.readers.0.shares.fit(held, loaded.bytes).await?);
                 if let Some(page) = self.give(&standing, &mine, &at, loaded, held) {
@@ -165,13 +181,19 @@ impl Session {
                 continue;
             }
             drop(held);
-            let until = deadline.min(Instant::now() + LOOK.min(self.lease / 4));
             tokio::select! {
                 biased;
                 () = any(&mut grown) => {}
-                () = tokio::time::sleep_until(until) => {}
-                () = self.readers.0.shutdown.cancelled() => {}
+                () = self.pause(deadline, LOOK.min(self.lease / 4)) => {}
             }
+        }
+    }
+
+    async fn pause(&self, deadline: Instant, most: Duration) {
+        tokio::select! {
+            biased;
+            () = tokio::time::sleep_until(deadline.min(Instant::now() + most)) => {}
+            () = self.readers.0.shutdown.cancelled() => {}
         }
     }
 
@@ -181,6 +203,9 @@ impl Session {
     /// As [`Session::next`].
     pub async fn check(&mut self) -> Result<(), Problem> {
         let standing = self.readers.standing(&self.one).await?;
+        if standing.busy {
+            return Ok(());
+        }
         let mine = self.share(&standing)?;
         let at: Vec<_> = mine.iter().map(|(key, stamp)| (key, self.place(&standing, key, *stamp))).collect();
         for (key, next) in at {
@@ -252,7 +277,8 @@ impl Session {
             return *next;
         }
         let passed = self.one.state.lock().passed.get(key).copied();
-        passed.filter(|(from, _)| *from == part.next).map_or(part.next, |(_, to)| to)
+        let of = standing.asks(part);
+        passed.filter(|passed| passed.from == part.next && passed.of == of).map_or(part.next, |passed| passed.to)
     }
 
     fn has_more(&self, standing: &Standing, at: &[(PartKey, u64)]) -> bool {
@@ -309,7 +335,8 @@ impl Session {
             for (key, next) in at {
                 let (Some(part), None) = (standing.parts.get(key), self.at.get(key)) else { continue };
                 if *next > part.next {
-                    state.passed.insert(key.clone(), (part.next, *next));
+                    let of = standing.asks(part);
+                    state.passed.insert(key.clone(), Passed { from: part.next, to: *next, of });
                 }
             }
         }
