@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use foldhash::HashSet;
 use posthorn_domain::ids::{DeliveryId, MessageId, SubscriptionId};
 use posthorn_domain::names::TopicName;
 use posthorn_domain::position::Position;
@@ -129,7 +130,8 @@ impl Shard {
         let Subscriber { ready, lanes, retries, .. } = &mut **subscriber;
         ready.retain(|key| lanes.get(key).is_some_and(|lane| !lane.queue.is_empty()));
         // What waits of a topic that is not read keeps nobody from the rest.
-        let is_read = |place: &Waiting| pulled.places.iter().any(|of| of.topic == place.topic && of.partition == place.partition);
+        let read: HashSet<_> = pulled.places.iter().map(|place| (&place.topic, place.partition)).collect();
+        let is_read = |place: &Waiting| read.contains(&(&place.topic, place.partition));
         let waiting = |retry| waiting(retry).filter(|place| is_read(place));
         let mut waiting = retries.in_memory().values().filter_map(|retry| Some((waiting(retry)?, retry.message)));
         let first = waiting.by_ref().take(WAITING).collect();
