@@ -7,7 +7,7 @@ use std::time::Duration;
 use posthorn_domain::ids::ReplayId;
 use posthorn_domain::time::Time;
 
-use super::{Delivery, GRACE, Oracle, Place};
+use super::{Delivery, End, GRACE, Oracle, Place};
 use crate::plan::Plan;
 use crate::plan::more::Keeps;
 
@@ -154,7 +154,9 @@ impl Oracle {
             }
             let runs = self.more.replays.iter().filter(|run| run.subscription == subscription && run.place == kept.place);
             let mut runs = runs.filter(|run| run.range.contains(&kept.offset));
-            let goes_on = |run: &Run| run.cancelled.is_none_or(|at| now.since(at) <= GRACE);
+            // That it was cancelled may have gone with the power.
+            let is_forgotten = |at: Time| self.ends.iter().any(|(how, ended, _)| *how == End::Power && *ended >= at);
+            let goes_on = |run: &Run| run.cancelled.is_none_or(|at| now.since(at) <= GRACE || is_forgotten(at));
             if !runs.any(goes_on) && !self.more.twice.contains(event) {
                 let text = format!("event {event} at {kept:?} was replayed to subscription {subscription}, and nobody wanted that");
                 self.broken("I2", text);
