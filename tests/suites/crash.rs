@@ -14,7 +14,10 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::dice::Dice;
-use crate::kit::{SOON, dead_letters, delivery, event, id, ids, in_force, metric, publish, read_all, subscribe, subscribe_only, topic};
+use crate::kit::{
+    SOON, checkpoints_above, dead_letters, delivery, event, id, ids, in_force, metric, publish, read_all, stored, subscribe,
+    subscribe_only, topic,
+};
 
 const PUBLISHERS: u64 = 4;
 const EVENTS_A_ROUND: u64 = 24;
@@ -313,21 +316,6 @@ async fn settled(posthorn: &Posthorn) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Waits until what is settled now is stored.
-async fn stored(posthorn: &Posthorn, topic: &str) -> Result<()> {
-    for nudge in 0..3 {
-        let before = metric(posthorn, "posthorn_checkpoints_total").await?;
-        publish(posthorn, topic, &format!("nudge-{nudge}")).await?;
-        checkpoints_above(posthorn, before).await?;
-    }
-    Ok(())
-}
-
-async fn checkpoints_above(posthorn: &Posthorn, count: f64) -> Result<()> {
-    let probe = || async { metric(posthorn, "posthorn_checkpoints_total").await.ok().filter(|now| *now > count) };
-    eventually("checkpoints are written", SOON, probe).await.map(drop)
 }
 
 /// Waits for the next millisecond by asking the server for something.

@@ -54,6 +54,22 @@ pub(crate) async fn publish(posthorn: &Posthorn, topic: &str, id: &str) -> Resul
     answer["offset"].as_u64().with_context(|| format!("no offset: {answer}"))
 }
 
+/// Waits until what is settled now is stored. Nudges by events of `topic`, one of whose subscriptions gets every event; what they deliver
+/// may come again after a kill.
+pub(crate) async fn stored(posthorn: &Posthorn, topic: &str) -> Result<()> {
+    for nudge in 0..3 {
+        let before = metric(posthorn, "posthorn_checkpoints_total").await?;
+        publish(posthorn, topic, &format!("nudge-{nudge}")).await?;
+        checkpoints_above(posthorn, before).await?;
+    }
+    Ok(())
+}
+
+pub(crate) async fn checkpoints_above(posthorn: &Posthorn, count: f64) -> Result<()> {
+    let probe = || async { metric(posthorn, "posthorn_checkpoints_total").await.ok().filter(|now| *now > count) };
+    eventually("checkpoints are written", SOON, probe).await.map(drop)
+}
+
 /// Everything that is in a topic, gaps too, as the pages give it.
 pub(crate) async fn read_all(posthorn: &Posthorn, topic: &str) -> Result<Vec<Value>> {
     let mut entries = Vec::new();
