@@ -176,6 +176,7 @@ fn limits() -> config::Delivery {
         max_tail_bytes: 64 << 20,
         max_lane_events: 1024,
         max_retries_in_memory: 1024,
+        max_unstored: 100_000,
         max_batch_events: 100,
         max_batch_bytes: 1 << 20,
         checkpoint_interval: NEVER,

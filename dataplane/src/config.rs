@@ -124,6 +124,9 @@ pub struct Delivery {
     pub max_batch_bytes: usize,
     /// How often progress is written; a crash repeats at most this much.
     pub checkpoint_interval: Duration,
+    /// Deliveries that may have ended since the last checkpoint, over all shards: no more are sent then, and a crash repeats at most these
+    /// and what is in flight.
+    pub max_unstored: usize,
     /// Replays of one subscription that run at the same time; more are refused.
     pub max_replays: usize,
     /// Events that one lane loses to retention at a time and that become dead letters of their own; of more one tells.

@@ -101,6 +101,8 @@ handles! {
         checkpoints: Counter = counter!("posthorn_checkpoints_total");
         /// Checkpoints that the state store refused.
         checkpoints_failed: Counter = counter!("posthorn_checkpoints_failed_total");
+        /// Deliveries that have ended since the last checkpoint.
+        unstored: Gauge = gauge!("posthorn_deliveries_unstored");
         /// Length of an attempt.
         attempt_seconds: Histogram = histogram!("posthorn_attempt_seconds");
     }

@@ -411,6 +411,7 @@ fn limits() -> config::Delivery {
         max_retention_letters: 10,
         max_lane_events: 100,
         max_retries_in_memory: 1024,
+        max_unstored: 100_000,
         max_batch_events: 100,
         max_batch_bytes: 1 << 20,
         checkpoint_interval: Duration::from_millis(1),

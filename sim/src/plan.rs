@@ -123,6 +123,7 @@ impl Plan {
             max_tail_bytes: if flood { 16 << 10 } else { random.pick(&[2 << 10, 16 << 10, 1 << 20]) },
             max_lane_events: random.pick(&[2, 8, 100]),
             max_retries_in_memory: 1024,
+            max_unstored: 100_000,
             checkpoint_interval: CHECKPOINTS,
             dns_servers: Vec::new(),
             extra_ca_file: None,
@@ -160,6 +161,7 @@ impl Plan {
     pub fn with_more(mut self, seed: u64) -> Self {
         // Not drawn, so that seeds stay what they were: of two in three memory has so few that more is in the store only.
         self.delivery.max_retries_in_memory = [1024, 1, 6][(seed % 3) as usize];
+        self.delivery.max_unstored = [100_000, 12, 2, 100_000][(seed % 4) as usize];
         if seed >= more::MORE_FROM {
             self.more = Some(more::More::draw(seed, self.topics.len(), self.subscriptions.len(), &mut self.delivery));
         }

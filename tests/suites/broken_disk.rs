@@ -2,16 +2,17 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::ops::Range;
 use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use posthorn_tests::process::Doors;
 use posthorn_tests::{Api, Behaviour, Config, Mode, Posthorn, Receiver, Reply, binary, eventually};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-use crate::damage::{SmallDisk, noise};
-use crate::kit::{SOON, event, ids, in_force, metric, read_all, subscribe, topic};
+use crate::damage::{SmallDisk, letter, noise};
+use crate::kit::{SOON, dead_letters, event, ids, in_force, metric, publish, read_all, stored, subscribe, topic};
 
 /// Offsets at which the next segment cannot be made.
 const BLOCKED: u64 = 64;
@@ -169,6 +170,72 @@ async fn a_reader_that_could_not_be_kept_changed_or_deleted_is_what_it_was() -> 
         posthorn.restart().await?;
     }
     ensure!(metric(&posthorn, "posthorn_state_unreadable_rows_total").await? == 0.0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn while_the_state_store_is_full_deliveries_go_on_to_their_limit_and_nothing_is_lost() -> Result<()> {
+    // The log has room elsewhere.
+    let (disk, roomy) = (SmallDisk::mount(48)?, tempfile::tempdir()?);
+    let folder = disk.path().join("data");
+    fs::create_dir(&folder)?;
+    std::os::unix::fs::symlink(roomy.path(), folder.join("log"))?;
+    let config = Config::default().set("node.shards", json!(1)).set("delivery.max_unstored", json!(30));
+    let receiver = Receiver::start().await?;
+    let mut posthorn = Posthorn::start_with(Mode::Serve, config, &["--data-dir", &folder.to_string_lossy()], &[]).await?;
+    topic(&posthorn, "letters", json!({"schema_required": true, "on_refusal": "dead_letter"})).await?;
+    topic(&posthorn, "failing", json!({})).await?;
+    topic(&posthorn, "nudges", json!({})).await?;
+    topic(&posthorn, "orders", json!({})).await?;
+    subscribe(&posthorn, "orders", &receiver.url("/orders"), json!({"limits": {"in_flight": 1}})).await?;
+    receiver.on("/fails", Behaviour::Status(400));
+    let fails = subscribe(&posthorn, "failing", &receiver.url("/fails"), json!({"retry": {"schedule": []}})).await?;
+
+    fill_with_letters(&posthorn, &disk).await?;
+    publish(&posthorn, "failing", "f").await?;
+    publish_all(&posthorn, 0..20).await?;
+    receiver.wait_for_unique("/orders", 20, SOON).await?;
+    publish_all(&posthorn, 20..100).await?;
+    let full = || async { metric(&posthorn, "posthorn_deliveries_unstored").await.ok().filter(|unstored| *unstored >= 30.0) };
+    eventually("the limit is reached", SOON, full).await?;
+    let sent = receiver.tally("/orders").total;
+    ensure!((20..=31).contains(&sent), "{sent} were sent beside a limit of 30");
+
+    disk.free()?;
+    receiver.wait_for_unique("/orders", 100, SOON).await?;
+    dead_letters(&posthorn, &fails, 1).await?;
+    ensure!(receiver.tally("/orders").total == 100 && receiver.tally("/fails").total == 1, "repeated without a crash");
+    stored(&posthorn, "nudges").await?;
+
+    fill_with_letters(&posthorn, &disk).await?;
+    publish_all(&posthorn, 100..120).await?;
+    receiver.wait_for_unique("/orders", 120, SOON).await?;
+    posthorn.kill9();
+    disk.free()?;
+    posthorn.restart().await?;
+    publish_all(&posthorn, 120..121).await?;
+    receiver.wait_for_unique("/orders", 121, SOON).await?;
+    let repeated = receiver.tally("/orders").duplicate;
+    ensure!((20..=30).contains(&repeated), "{repeated} were repeated");
+    Ok(())
+}
+
+/// Fills the disk until the state store refuses a dead letter.
+async fn fill_with_letters(posthorn: &Posthorn, disk: &SmallDisk) -> Result<()> {
+    disk.fill()?;
+    for number in 0..200 {
+        let reply = posthorn.data().publish(&letter(number)).await?;
+        if reply.status != 202 {
+            return says_why(&reply);
+        }
+    }
+    bail!("a full disk took every dead letter")
+}
+
+async fn publish_all(posthorn: &Posthorn, numbers: Range<u32>) -> Result<()> {
+    for number in numbers {
+        publish(posthorn, "orders", &format!("e{number}")).await?;
+    }
     Ok(())
 }
 

@@ -280,7 +280,8 @@ async fn with_backlog(name: &str, count: usize) -> Result<(Receiver, Posthorn, S
 }
 
 /// An event that its topic keeps as a dead letter, because it names no schema.
-fn letter(number: u32) -> Value {
+/// An event that its topic refuses, and that becomes a large dead letter.
+pub(crate) fn letter(number: u32) -> Value {
     let mut event = event("letters", &format!("l{number}"));
     event["data"]["filler"] = json!(noise(number));
     event

@@ -96,6 +96,20 @@ async fn what_waits_of_a_replay_ends_with_it_and_its_dead_letters_name_it() -> R
     let failed = shows(&posthorn, &dies, begun["replay"].as_str().context("its id")?, |replay| replay["state"] == "done").await?;
     ensure!((&failed["failed"], &failed["delivered"]) == (&json!(5), &json!(0)), "{failed}");
 
+    // One that is tried again, in vain, is still the replay's, and says so.
+    let letter = dead_letters(&posthorn, &dies, 5).await?.remove(0);
+    let sent = receiver.tally("/dies").total;
+    let path = format!("/v1/dead-letters/{}", letter["id"].as_str().context("its id")?);
+    posthorn.control().post(&format!("{path}/retry"), &json!({})).await?.expect(202)?;
+    receiver.wait_for("/dies", sent + 1, SOON).await?;
+    ensure!(receiver.received("/dies").last().is_some_and(|request| request.header("posthorn-replay") == "true"), "it is not marked");
+    let again = || async {
+        let now = posthorn.control().get(&path).await.ok()?.json().ok()?;
+        (now["attempts"] != letter["attempts"]).then_some(now)
+    };
+    let again = eventually("it is a dead letter again", SOON, again).await?;
+    ensure!(again["replay"] == begun["replay"], "{again}");
+
     let begun = begin(&posthorn, &waits, json!({"from": "earliest"})).await?;
     let name = begun["replay"].as_str().context("its id")?.to_owned();
     // One that is not of the replay.

@@ -60,7 +60,7 @@ impl Shard {
 
     /// Starts reads for lagging lanes that have room, if their subscription can send.
     pub(super) fn read_on(&mut self, id: SubscriptionId) {
-        let halted = self.draining.is_some() || self.commit.failing;
+        let halted = self.is_halted();
         let Some(subscriber) = self.subscribers.get(&id).filter(|subscriber| subscriber.is_live() && !halted) else { return };
         let lagging = subscriber.lanes.iter().filter(|(_, lane)| matches!(lane.mode, Mode::Lagging { reading: false, .. }));
         let lagging: SmallVec<[LaneKey; 4]> = lagging.map(|(key, _)| *key).collect();

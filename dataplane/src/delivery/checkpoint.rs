@@ -14,6 +14,8 @@ use super::work::Done;
 
 /// How long after a refused write the same batch is tried again.
 const AGAIN: Duration = Duration::from_millis(500);
+/// Bytes of memory that rows of a shard may take while the store refuses them.
+const MAX_ROWS: usize = 32 << 20;
 
 impl Shard {
     /// Has a checkpoint written within the configured interval.
@@ -63,12 +65,34 @@ impl Shard {
         self.put_health(&mut batch);
         self.deleted.swap(0, 1);
         self.commit.waiters = std::mem::take(&mut self.after_commit);
-        self.write(batch);
+        self.commit.ended = [0, self.commit.ended[0]];
+        self.commit.under_way = Some(batch);
+        self.write();
     }
 
-    fn write(&mut self, batch: Batch) {
-        let copy = batch.clone();
-        self.commit.under_way = Some(batch);
+    /// One more delivery has ended; a checkpoint is due at once when as many may follow as have ended.
+    pub(super) fn count_ended(&mut self) {
+        self.commit.ended[0] += 1;
+        if self.commit.ended[0] >= self.max_unstored().div_ceil(2) {
+            self.commit.at = Some(Time::ZERO);
+        }
+    }
+
+    /// Whether so much has ended without being stored that no more may be sent: a crash would repeat it, and memory holds what is to be
+    /// written of it.
+    pub(super) fn is_full_of_unstored(&self) -> bool {
+        let rows = self.outbox.bytes() + self.commit.under_way.as_ref().map_or(0, Batch::bytes);
+        self.commit.unstored() >= self.max_unstored() || rows >= MAX_ROWS
+    }
+
+    /// This shard's part.
+    fn max_unstored(&self) -> usize {
+        (self.context.config.max_unstored / usize::from(self.context.shards)).max(1)
+    }
+
+    /// Has the batch that is under way written; soon, if it was refused before.
+    fn write(&mut self) {
+        let Some(copy) = self.commit.under_way.clone() else { return };
         let writer = self.context.writer.clone();
         let wait = if self.commit.failing { AGAIN } else { Duration::ZERO };
         self.work.push(Box::pin(async move {
@@ -80,12 +104,17 @@ impl Shard {
     }
 
     pub(super) fn on_committed(&mut self, result: Result<(), StateError>) {
-        let Some(batch) = self.commit.under_way.take() else { return };
         match result {
             Ok(()) => {
                 self.context.metrics.checkpoints.increment(1);
+                let was_full = self.is_full_of_unstored();
+                self.commit.under_way = None;
+                self.commit.ended[1] = 0;
                 if std::mem::take(&mut self.commit.failing) {
                     tracing::info!("the state store takes checkpoints again");
+                    self.commit.said_full = false;
+                }
+                if was_full {
                     let all: Vec<_> = self.subscribers.keys().copied().collect();
                     all.into_iter().for_each(|id| self.look_at(id));
                 }
@@ -102,11 +131,17 @@ impl Shard {
             Err(error) => {
                 self.context.metrics.checkpoints_failed.increment(1);
                 if !std::mem::replace(&mut self.commit.failing, true) {
-                    tracing::error!(%error, "a checkpoint cannot be written; lanes take no new work until it can");
+                    tracing::error!(%error, "a checkpoint cannot be written; deliveries go on until delivery.max_unstored of them have ended");
                 }
-                self.write(batch);
+                if self.is_full_of_unstored() && !std::mem::replace(&mut self.commit.said_full, true) {
+                    tracing::error!(%error, "delivery.max_unstored is reached: nothing is sent until a checkpoint can be written");
+                }
+                self.write();
             }
         }
+        let unstored = self.commit.unstored();
+        self.context.metrics.unstored.increment(unstored as f64 - self.commit.told as f64);
+        self.commit.told = unstored;
     }
 
     /// Deletes the rows of subscriptions that are gone. A crash before this leaves it to the next start, which finds them noted.

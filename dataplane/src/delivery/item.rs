@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use posthorn_domain::ids::{DeliveryId, MessageId, SubscriptionId};
+use posthorn_domain::ids::{DeliveryId, MessageId, ReplayId, SubscriptionId};
 use posthorn_domain::names::TopicName;
 use posthorn_domain::position::Position;
 use posthorn_domain::record::Stored;
@@ -23,7 +23,8 @@ pub(super) struct Item {
     pub(super) first_at: Time,
     /// The hash of its ordering key, for ordered subscriptions.
     pub(super) key_hash: Option<u64>,
-    pub(super) replay: bool,
+    /// The replay that it is of, or whose dead letter it is.
+    pub(super) replay: Option<ReplayId>,
     /// The event; a retry's is loaded when it is attempted.
     pub(super) stored: Option<Arc<Stored>>,
 }
@@ -51,7 +52,7 @@ impl Item {
             made: retry.attempts + 1,
             first_at: retry.first_attempt_at,
             key_hash: retry.key_hash,
-            replay: retry.replay.is_some(),
+            replay: retry.replay,
             stored: None,
             origin: Origin::Retry(Box::new(retry)),
         }

@@ -79,7 +79,7 @@ impl Replays {
 
     /// A request went out with these deliveries.
     pub(super) fn started(&mut self, items: &[Item], now: Time) {
-        let Some(first) = items.first().filter(|item| item.replay) else { return };
+        let Some(first) = items.first().filter(|item| item.of_replay().is_some()) else { return };
         self.in_flight += 1;
         if let (Origin::Lane(..), Some(run)) = (&first.origin, first.of_replay().and_then(|replay| self.runs.get_mut(&replay))) {
             run.rate.take(now, items.len());
@@ -88,7 +88,7 @@ impl Replays {
 
     /// It ended.
     pub(super) fn ended(&mut self, first: Option<&Item>) {
-        if first.is_some_and(|item| item.replay) {
+        if first.is_some_and(|item| item.of_replay().is_some()) {
             self.in_flight = self.in_flight.saturating_sub(1);
         }
     }

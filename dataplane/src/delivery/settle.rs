@@ -229,7 +229,7 @@ impl Shard {
                 record: record.to_bytes(),
                 subscription: Some(id),
                 delivery: Some(item.delivery),
-                replay: item.of_replay(),
+                replay: item.replay,
                 attempts: made,
                 errors: Vec::new(),
             });
@@ -262,6 +262,7 @@ impl Shard {
 
     /// The delivery is done with where it came from; its key is free.
     fn settle(&mut self, id: SubscriptionId, item: &Item) {
+        self.count_ended();
         let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
         subscriber.keys.free(item.key_hash, item.place().offset);
         match &item.origin {

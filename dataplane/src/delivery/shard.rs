@@ -142,8 +142,21 @@ pub(super) struct Commit {
     pub(super) waiters: Vec<oneshot::Sender<()>>,
     /// When to write next.
     pub(super) at: Option<Time>,
-    /// Set while the store refuses: lanes take no new work.
+    /// Set while the store refuses.
     pub(super) failing: bool,
+    /// Deliveries that have ended since the batch was put together, and those that it tells of.
+    pub(super) ended: [usize; 2],
+    /// Those that the gauge knows of.
+    pub(super) told: usize,
+    /// Set once it was said that nothing is sent while it does.
+    pub(super) said_full: bool,
+}
+
+impl Commit {
+    /// Deliveries that have ended and are not stored.
+    pub(super) fn unstored(&self) -> usize {
+        self.ended[0] + self.ended[1]
+    }
 }
 
 impl Shard {
@@ -399,8 +412,8 @@ impl Shard {
     }
 
     /// Whether nothing may be sent.
-    fn is_halted(&self) -> bool {
-        self.draining.is_some() || self.commit.failing
+    pub(super) fn is_halted(&self) -> bool {
+        self.draining.is_some() || self.is_full_of_unstored()
     }
 
     /// Asks for a turn of the subscriber at `at`; only the earliest counts.

@@ -298,7 +298,7 @@ pub(super) fn fresh(
         made: 1,
         first_at: now,
         key_hash,
-        replay: key.replay.is_some(),
+        replay: key.replay,
         stored: Some(stored),
     }
 }

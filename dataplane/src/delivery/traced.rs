@@ -30,7 +30,7 @@ impl Attempts {
             let place = item.place();
             Some(tracing::info_span!(target: TARGET, parent: None, "attempt", trace_id = id, parent_id = parent, event,
                 message = %item.message, topic = item.topic.as_str(), partition = place.partition, offset = place.offset, %subscription,
-                delivery = %item.delivery, attempt = item.made, replay = item.replay, events = items.len(), status = Empty,
+                delivery = %item.delivery, attempt = item.made, replay = item.replay.is_some(), events = items.len(), status = Empty,
                 error = Empty))
         };
         Self(items.iter().filter_map(span).collect())

@@ -164,8 +164,9 @@ async fn send(context: &Context, outfit: Outfit, items: &[Item]) -> Ending {
     let stored = if let [only] = records.as_slice() { Some(*only) } else { None };
     let first = &items[0];
     let message = message_of(items);
-    let envelope =
-        Envelope { message, delivery: first.delivery, attempt: first.made, replay: first.replay, stored, position: first.position };
+    // Dead letters that are tried again may go with events that are not of a replay; those are not to be taken for one.
+    let replay = items.iter().all(|item| item.replay.is_some());
+    let envelope = Envelope { message, delivery: first.delivery, attempt: first.made, replay, stored, position: first.position };
     let (head, body) = template.build(context, &route, &envelope, &events, now);
     let deadline = route.subscription().spec.endpoint.timeout.map_or(context.config.timeout, |timeout| timeout.std());
     let result = context.pool.send(&target, head, body, deadline, || drop(place)).await;
@@ -210,6 +211,7 @@ async fn load(context: &Context, table: &Table, item: &mut Item) -> Result<(), L
             match letter {
                 Some(Ok(Some(letter))) => {
                     item.topic = letter.topic.clone();
+                    item.replay = letter.replay;
                     item.position = letter.position;
                     let offset = letter.position.map_or(0, |position| position.offset);
                     match Record::decode(&letter.record) {

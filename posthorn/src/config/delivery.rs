@@ -40,6 +40,9 @@ section!(
         max_batch_bytes: Size = Size::from_mib(8),
         /// How often delivery positions are written; a crash repeats at most that much. Default `100ms`.
         checkpoint_interval: Dur = Dur::from_millis(100),
+        /// Deliveries that may have ended since positions were last written, as when the disk is full; no more are sent then, and a crash
+        /// repeats at most these and what is in flight. Default 100000.
+        max_unstored: usize = 100_000,
         /// Replays of one subscription that run at the same time; more are refused with 429. Default 4.
         max_replays: usize = 4,
         /// Events that a lane loses to retention at once and that become dead letters of their own; of more one dead letter tells.

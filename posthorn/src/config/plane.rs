@@ -98,6 +98,7 @@ impl Config {
             max_batch_events: delivery.max_batch_events,
             max_batch_bytes: delivery.max_batch_bytes.as_usize(),
             checkpoint_interval: delivery.checkpoint_interval.std(),
+            max_unstored: delivery.max_unstored,
             max_replays: delivery.max_replays,
             max_retention_letters: delivery.max_retention_letters,
             dns_servers: delivery.dns_servers.iter().map(|server| server.0).collect(),

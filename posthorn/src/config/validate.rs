@@ -78,6 +78,7 @@ impl Check<'_> {
             ("delivery.max_in_flight_per_subscription", raw.delivery.max_in_flight_per_subscription, 100_000),
             ("delivery.max_batch_events", raw.delivery.max_batch_events, 1000),
             ("delivery.max_replays", raw.delivery.max_replays, 1000),
+            ("delivery.max_unstored", raw.delivery.max_unstored, 10_000_000),
             ("delivery.max_retention_letters", raw.delivery.max_retention_letters, 10_000),
             ("delivery.max_lane_events", raw.delivery.max_lane_events, 1_000_000),
             ("delivery.breaker.failures_in_a_row", raw.delivery.breaker.failures_in_a_row as usize, 1_000_000),

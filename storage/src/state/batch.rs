@@ -8,6 +8,7 @@ use super::{Base, DeadLetter, Health, LaneState, ReaderCursor, ReaderRow, Replay
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     ops: Vec<Op>,
+    bytes: usize,
 }
 
 /// One change. Deletions of bases, lanes, starts, replays and cursors look at the key members only.
@@ -37,6 +38,16 @@ pub enum Op {
     DeleteHealth(SubscriptionId),
 }
 
+impl Op {
+    /// What it holds, dead letters with the event in them, all else by a rule of thumb.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::PutDeadLetter(letter) => 2 * size_of::<Self>() + letter.record.len(),
+            _ => 2 * size_of::<Self>(),
+        }
+    }
+}
+
 impl Batch {
     /// An empty one.
     pub fn new() -> Self {
@@ -45,7 +56,8 @@ impl Batch {
 
     /// Of these changes, in this order.
     pub fn of(ops: Vec<Op>) -> Self {
-        Self { ops }
+        let bytes = ops.iter().map(Op::bytes).sum();
+        Self { ops, bytes }
     }
 
     /// Whether there is nothing to write.
@@ -56,6 +68,11 @@ impl Batch {
     /// How many changes there are.
     pub fn len(&self) -> usize {
         self.ops.len()
+    }
+
+    /// About how many bytes of memory the changes hold.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// The changes in order, for a store.
@@ -164,6 +181,7 @@ impl Batch {
     }
 
     fn push(&mut self, op: Op) -> &mut Self {
+        self.bytes += op.bytes();
         self.ops.push(op);
         self
     }
