@@ -64,7 +64,7 @@ pub(crate) fn accounts(world: &World, control: &Control, state: &Memory) {
                 _ if delivery.taken.is_some() || oracle.is_before(number, kept.place, kept.offset) => true,
                 Some(Reason::RetentionPassed) => world.plan.more.is_some(),
                 // Retention may have taken it, and no dead letter was allowed.
-                None if gone && (!kept.letters || (wanted.never && !holds_all(world))) => true,
+                None if gone && (!kept.letters || wanted.never) && !holds_all(world) => true,
                 // Who reads is not given it, and nobody is told.
                 None if expired(now) && oracle.more.pulled.contains(&number) => true,
                 Some(Reason::LogDamaged) => oracle.spoilt.contains(&kept.place),
@@ -114,7 +114,7 @@ fn replays(world: &World, control: &Control, state: &Memory, letters: &Letters, 
             let sent = oracle.more.replayed.get(&(run.subscription, event)).is_some_and(|delivery| delivery.requests > 0);
             let expired = kept.expires.is_some_and(|expires| expires <= now);
             let told = letters.reason(run.subscription, event, run.place, offset).is_some();
-            let gone = oracle.is_gone(run.place, offset) && (!kept.letters || wanted.never);
+            let gone = oracle.is_gone(run.place, offset) && (!kept.letters || wanted.never) && !holds_all(world);
             if !sent && !told && !expired && !gone && !oracle.spoilt.contains(&run.place) {
                 oracle.broken("I2", format!("event {event} at {kept:?} was to be replayed, and never was: {run:?} {row:?}"));
             }

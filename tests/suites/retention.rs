@@ -82,6 +82,31 @@ async fn a_subscription_without_dead_letters_holds_the_log_until_it_has_passed()
     Ok(())
 }
 
+/// The rule stands at the event, by its schema; the subscription allows dead letters.
+#[tokio::test]
+async fn an_event_without_dead_letters_holds_the_log_for_every_subscription() -> Result<()> {
+    let (receiver, mut posthorn) = (Receiver::start().await?, start(json!({})).await?);
+    let made = posthorn.control().post("/v1/schemas/fleeting/versions", &json!({"schema": true, "dead_letter": "never"})).await?;
+    in_force(&posthorn, &made.expect(201)?).await?;
+    topic(&posthorn, "kept", json!({"retention": {"bytes": "1MiB"}, "durability": "log"})).await?;
+    let id = subscribe(&posthorn, "kept", &receiver.url("/event"), json!({"status": "paused"})).await?;
+    fill_with(&posthorn, EVENTS, SIZE, |number| (number == 30).then_some("fleeting")).await?;
+    held(&posthorn, |bytes| bytes > 0.0).await?;
+    // What stands before it goes, as dead letters.
+    let before = passed(&posthorn, EVENTS - 28).await?;
+    ensure!(before <= 30, "{before} are gone");
+    letters(&posthorn, &id, before).await?;
+    posthorn.kill9();
+    posthorn.restart().await?;
+    held(&posthorn, |bytes| bytes > 0.0).await?;
+    ensure!(ids(&read_all(&posthorn, "kept").await?).len() == EVENTS - before, "events are gone");
+    resume(&posthorn, &id).await?;
+    receiver.wait_for_unique("/event", (EVENTS - before) as u64, SOON).await?;
+    passed(&posthorn, KEPT).await?;
+    held(&posthorn, |bytes| bytes == 0.0).await?;
+    letters(&posthorn, &id, before).await.map(drop)
+}
+
 #[tokio::test]
 async fn beyond_the_limit_what_was_held_is_dropped_and_told() -> Result<()> {
     let (receiver, posthorn) = (Receiver::start().await?, start(json!({"log": {"max_held_bytes": "256KiB"}})).await?);
@@ -204,9 +229,17 @@ async fn keep(posthorn: &Posthorn, bytes: &str) -> Result<()> {
 }
 
 async fn fill(posthorn: &Posthorn, count: usize, size: usize) -> Result<()> {
+    fill_with(posthorn, count, size, |_| None).await
+}
+
+/// With a schema for some.
+async fn fill_with(posthorn: &Posthorn, count: usize, size: usize, schema: impl Fn(usize) -> Option<&'static str>) -> Result<()> {
     let filler = "x".repeat(size);
     for number in 0..count {
         let mut event = event("kept", &format!("e{number}"));
+        if let Some(schema) = schema(number) {
+            event["schemas"] = schema.into();
+        }
         event["data"]["filler"] = json!(filler);
         posthorn.data().publish(&event).await?.expect(202)?;
     }

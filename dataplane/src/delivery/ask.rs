@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::outcome::{Verdict, classify};
 use super::pull::{Moves, Pull};
 use super::request::Envelope;
-use super::retention::{Needed, Place};
+use super::retention::{Asked, Needed, Place};
 use super::shard::Shard;
 use super::work::Done;
 
@@ -32,7 +32,7 @@ pub(super) enum Ask {
     /// End a replay. Answered at once, and once more when it is stored.
     CancelReplay(SubscriptionId, ReplayId, oneshot::Sender<Option<Replay>>, oneshot::Sender<()>),
     /// The least offsets that are still needed of these partitions.
-    Needed(Arc<[(TopicName, u32)]>, oneshot::Sender<Vec<Needed>>),
+    Needed(Arc<[Asked]>, oneshot::Sender<Vec<Needed>>),
     /// Events below these places are about to be deleted; answered once what that means is stored.
     Pass(Arc<[Place]>, oneshot::Sender<()>),
     /// Where a reader of it goes on.
@@ -87,8 +87,8 @@ impl Shard {
             }
             Ask::Test(id, answer) => self.test(id, answer),
             Ask::Needed(parts, answer) => {
-                let needed: Vec<_> = parts.iter().map(|(topic, partition)| self.needed(topic, *partition)).collect();
-                let looks_further = needed.iter().any(|needed| !needed.spilled.is_empty());
+                let needed: Vec<_> = parts.iter().map(|asked| self.needed(asked)).collect();
+                let looks_further = needed.iter().any(Needed::looks_further);
                 // What was put off a moment ago is to be found in the store.
                 let written = looks_further.then(|| self.all_written());
                 self.work.push(Box::pin(async move {

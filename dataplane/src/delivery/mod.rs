@@ -62,7 +62,7 @@ mod writer;
 #[doc(hidden)]
 pub use blocking::Blocking;
 pub use pull::{Lost, Moves, Place, Pull, Pulled, Waiting};
-pub use retention::Place as LogPlace;
+pub use retention::{Asked, Least, Needed, Place as LogPlace};
 pub use service::{Handle, ReplayRange, Service, Setup};
 pub use set_back::Ends;
 pub use writer::{Writer, WriterHandle};

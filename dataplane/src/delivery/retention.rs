@@ -32,13 +32,55 @@ const PAGE_RECORDS: usize = 512;
 /// A place in a topic's log: topic, partition, offset.
 pub type Place = (TopicName, u32, u64);
 
-/// What a shard still needs of one partition.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Needed {
-    /// The least offset; none when nothing is.
-    pub(super) offset: Option<u64>,
+/// A partition of which is asked what is still needed.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Its topic.
+    pub topic: TopicName,
+    /// Its number.
+    pub partition: u32,
+    /// Whether it is asked of all subscriptions, not only of those that allow no dead letters.
+    pub of_all: bool,
+}
+
+/// What is still needed of one partition.
+#[derive(Clone, Debug)]
+pub struct Needed {
+    /// The least offset that shards need for themselves, or for subscriptions that allow no dead letters.
+    pub never: Least,
+    /// The least offset that the other subscriptions need, if it was asked for.
+    pub others: Least,
+}
+
+/// A least offset, as far as memory knows.
+#[derive(Clone, Debug)]
+pub struct Least {
+    /// The offset; the greatest of all when nothing is needed.
+    pub offset: u64,
     /// Subscriptions that need what waits in the store too, beyond what is in memory.
-    pub(super) spilled: Vec<SubscriptionId>,
+    pub spilled: Vec<SubscriptionId>,
+}
+
+impl Default for Needed {
+    fn default() -> Self {
+        let nothing = Least { offset: u64::MAX, spilled: Vec::new() };
+        Self { never: nothing.clone(), others: nothing }
+    }
+}
+
+impl Needed {
+    /// Takes in what another shard needs.
+    pub(super) fn join(&mut self, other: Self) {
+        for (mine, other) in [(&mut self.never, other.never), (&mut self.others, other.others)] {
+            mine.offset = mine.offset.min(other.offset);
+            mine.spilled.extend(other.spilled);
+        }
+    }
+
+    /// Whether the store is to be asked as well.
+    pub(super) fn looks_further(&self) -> bool {
+        !self.never.spilled.is_empty() || !self.others.spilled.is_empty()
+    }
 }
 
 /// Events of one partition that are about to go, and the lanes that lose them one by one.
@@ -52,29 +94,37 @@ pub(super) struct Passing {
 }
 
 impl Shard {
-    /// The least offset that is still needed: by the shard itself, or by a subscription that allows no dead letters.
-    pub(super) fn needed(&self, topic: &TopicName, partition: u32) -> Needed {
+    /// The least offsets that are still needed: by the shard itself, and by subscriptions.
+    pub(super) fn needed(&self, asked: &Asked) -> Needed {
         let mut needed = Needed::default();
-        let Some(number) = self.numbers.get(&(topic.clone(), partition)).copied() else { return needed };
+        let Some(number) = self.numbers.get(&(asked.topic.clone(), asked.partition)).copied() else { return needed };
         let Some(part) = self.parts.get(&number) else { return needed };
-        let mut least = part.fed;
-        for subscriber in self.subscribers.values().filter(|subscriber| !allows(subscriber)) {
+        needed.never.offset = part.fed;
+        for subscriber in self.subscribers.values() {
+            let least = if !allows(subscriber) {
+                &mut needed.never
+            } else if asked.of_all {
+                &mut needed.others
+            } else {
+                continue;
+            };
             let lanes = subscriber.lanes.iter().filter(|(key, _)| key.part == number).map(|(_, lane)| match lane.mode {
                 // Its start is still being looked up.
                 Mode::Lagging { next: u64::MAX, .. } => 0,
                 _ => lane.cursor(part.fed),
             });
             let waiting = subscriber.retries.in_memory().values().filter_map(|retry| match &retry.source {
-                RetrySource::Log { topic: of, partition: at, offset, .. } if of == topic && *at == partition => Some(*offset),
+                RetrySource::Log { topic, partition, offset, .. } if *topic == asked.topic && *partition == asked.partition => {
+                    Some(*offset)
+                }
                 _ => None,
             });
-            least = lanes.chain(waiting).fold(least, u64::min);
+            least.offset = lanes.chain(waiting).fold(least.offset, u64::min);
             // Of what is being attempted only the store knows the place.
             if !subscriber.retries.has_all() || !subscriber.flying.is_empty() {
-                needed.spilled.push(subscriber.id());
+                least.spilled.push(subscriber.id());
             }
         }
-        needed.offset = Some(least);
         needed
     }
 

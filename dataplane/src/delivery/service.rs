@@ -20,7 +20,7 @@ use super::blocking::Blocking;
 use super::mailbox::Mailbox;
 use super::pull::{Moves, Pull};
 use super::purse::Purse;
-use super::retention::Place;
+use super::retention::{Asked, Needed, Place};
 use super::retry_budget::Budget;
 use super::set_back::{Ends, set_back};
 use super::shard::{Command, Context, Shard};
@@ -269,13 +269,10 @@ impl Handle {
 
     /// For each of these partitions the least offset that is still needed by shards themselves or by subscriptions that allow no
     /// dead letters, with the subscriptions whose waiting deliveries only the store knows. `None` when a shard has ended.
-    pub async fn needed(&self, parts: Arc<[(TopicName, u32)]>) -> Option<Vec<(u64, Vec<SubscriptionId>)>> {
-        let mut all: Vec<(u64, Vec<SubscriptionId>)> = vec![(u64::MAX, Vec::new()); parts.len()];
+    pub async fn needed(&self, parts: Arc<[Asked]>) -> Option<Vec<Needed>> {
+        let mut all = vec![Needed::default(); parts.len()];
         for needed in self.ask_all(|answer| Ask::Needed(Arc::clone(&parts), answer)).await? {
-            for ((offset, spilled), needed) in all.iter_mut().zip(needed) {
-                *offset = needed.offset.map_or(*offset, |least| least.min(*offset));
-                spilled.extend(needed.spilled);
-            }
+            all.iter_mut().zip(needed).for_each(|(all, needed)| all.join(needed));
         }
         Some(all)
     }

@@ -51,6 +51,8 @@ pub struct Expired {
     pub bytes: u64,
     /// When its last record was accepted.
     pub last: Time,
+    /// Whether it may have an event that may not become a dead letter.
+    pub never_letters: bool,
 }
 
 /// What one read gave.

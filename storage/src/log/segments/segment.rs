@@ -124,6 +124,11 @@ impl Segment {
         self.summary.lock().as_ref().is_none_or(|summary| summary.may_have(wanted))
     }
 
+    /// Whether it may hold an event that may not become a dead letter.
+    pub(super) fn never_letters(&self) -> bool {
+        self.summary.lock().as_ref().is_none_or(Summary::never_letters)
+    }
+
     /// Where to start looking for `offset`: file position and offset there.
     pub(super) fn seek(&self, offset: u64) -> (u64, u64) {
         let marks = self.marks.lock();

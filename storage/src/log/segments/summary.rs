@@ -1,13 +1,14 @@
-//! What a segment has, in short: the types of its events exactly while they are few, and a Bloom filter over `subject`, `source` and
-//! `partitionkey`. So a reader of few events can pass over whole segments. It may say that something is there that is not; never the
-//! other way round.
+//! What a segment has, in short: the types of its events exactly while they are few, a Bloom filter over `subject`, `source` and
+//! `partitionkey`, and whether an event may not become a dead letter. So a reader of few events can pass over whole segments, and
+//! retention knows what to hold. It may say that something is there that is not; never the other way round.
 //!
 //! ```text
-//! flags u8 (bit 0: types are known) · types u16 · types × (length u16 · bytes) · log2 of the filter's bytes u8 · the filter
+//! flags u8 (bit 0: types are known, bit 1: not all may become dead letters) · types u16 · types × (length u16 · bytes) · log2 of the filter's bytes u8 · the filter
 //! ```
 
 use std::collections::BTreeSet;
 
+use posthorn_domain::qos::DeadLetter;
 use posthorn_domain::record::Record;
 
 use crate::log::wanted::{Condition, SUMMED_UP, Text, Wanted};
@@ -19,6 +20,8 @@ const MAX_TYPE_BYTES: usize = 128;
 const FULL: u8 = 14;
 const SMALLEST: u8 = 6;
 const PROBES: u64 = 5;
+const TYPES_KNOWN: u8 = 1;
+const NEVER_LETTERS: u8 = 2;
 
 /// The summary of one segment; rising while the segment is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,17 +29,19 @@ pub(super) struct Summary {
     types: Option<BTreeSet<Box<str>>>,
     /// 2^n bytes; empty until something was put in.
     filter: Vec<u8>,
+    never_letters: bool,
 }
 
 impl Default for Summary {
     fn default() -> Self {
-        Self { types: Some(BTreeSet::new()), filter: Vec::new() }
+        Self { types: Some(BTreeSet::new()), filter: Vec::new(), never_letters: false }
     }
 }
 
 impl Summary {
     /// Counts a record in.
     pub(super) fn add(&mut self, record: &Record) {
+        self.never_letters |= record.dead_letter == DeadLetter::Never;
         self.add_type(record.event.ty());
         for (index, name) in SUMMED_UP.into_iter().enumerate() {
             if let Some(value) = record.event.get(name) {
@@ -61,6 +66,11 @@ impl Summary {
                 types.insert(ty.into());
             }
         }
+    }
+
+    /// Whether the segment may have an event that may not become a dead letter.
+    pub(super) fn never_letters(&self) -> bool {
+        self.never_letters
     }
 
     /// Whether the segment may have an event that is wanted.
@@ -103,7 +113,8 @@ impl Summary {
     }
 
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
-        out.push(u8::from(self.types.is_some()));
+        let types_known = if self.types.is_some() { TYPES_KNOWN } else { 0 };
+        out.push(types_known | if self.never_letters { NEVER_LETTERS } else { 0 });
         let types = self.types.iter().flatten();
         out.extend_from_slice(&u16::try_from(types.clone().count()).unwrap_or(0).to_le_bytes());
         for ty in types {
@@ -127,8 +138,9 @@ impl Summary {
         }
         let (log2, filter) = rest.split_first()?;
         let len = if *log2 == 0 { 0 } else { 1usize.checked_shl(u32::from(*log2)).filter(|_| *log2 <= FULL)? };
-        let sound = *flags <= 1 && types.len() <= MAX_TYPES && filter.len() == len;
-        sound.then(|| Self { types: (*flags == 1).then_some(types), filter: filter.to_vec() })
+        let sound = *flags <= TYPES_KNOWN | NEVER_LETTERS && types.len() <= MAX_TYPES && filter.len() == len;
+        let has = |flag| flags & flag != 0;
+        sound.then(|| Self { types: has(TYPES_KNOWN).then_some(types), filter: filter.to_vec(), never_letters: has(NEVER_LETTERS) })
     }
 }
 

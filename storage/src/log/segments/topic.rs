@@ -127,6 +127,7 @@ impl SegmentTopic {
                 offsets: segment.base..segment.end(),
                 bytes: segment.len(),
                 last: segment.last(),
+                never_letters: segment.never_letters(),
             });
         }
         expired
