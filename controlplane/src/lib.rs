@@ -128,7 +128,7 @@ impl ControlPlane {
     /// that are under way finish.
     pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
         server::serve(self.api.clone(), self.max_body_bytes, listener, shutdown).await;
-        self.api.settle().await;
+        self.api.close().await;
     }
 
     /// The revision of the last change.

@@ -86,10 +86,10 @@ impl Api {
         }
     }
 
-    /// The last thing before the end: see [`Store::settle`].
-    pub(crate) async fn settle(&self) {
-        let store = self.store.clone().lock_owned().await;
-        drop(tokio::task::spawn_blocking(move || store.settle()).await);
+    /// The last thing before the end: see [`Store::close`].
+    pub(crate) async fn close(&self) {
+        let mut store = self.store.clone().lock_owned().await;
+        drop(tokio::task::spawn_blocking(move || store.close()).await);
     }
 
     /// Plans the command, writes the change to the disk, then puts it in force.

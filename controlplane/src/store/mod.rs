@@ -146,10 +146,10 @@ impl Store {
         self.open.as_ref().ok_or_else(|| StoreError::Stopped("it could not be opened again".into()))
     }
 
-    /// The last call: see [`database::settle`].
-    pub(crate) fn settle(&self) {
-        let Some(open) = self.open.as_ref().filter(|_| self.stopped.is_none()) else { return };
-        if let Err(error) = database::settle(&open.database, &[&open.config]) {
+    /// The last call: see [`database::close`].
+    pub(crate) fn close(&mut self) {
+        let Some(Open { database, config }) = self.open.take().filter(|_| self.stopped.is_none()) else { return };
+        if let Err(error) = database::close(database, vec![config], &self.folder) {
             tracing::warn!(%error, "the configuration store did not write its last file; the next start reads its journal");
         }
     }

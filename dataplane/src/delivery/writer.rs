@@ -116,7 +116,7 @@ impl Upkeep {
         if let Err(error) = self.state.commit(Batch::new(), true) {
             tracing::error!(%error, "the last checkpoint may not be on the disk");
         }
-        self.state.settle();
+        self.state.close();
     }
 
     fn flush(&self) {

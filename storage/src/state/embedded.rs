@@ -259,11 +259,11 @@ impl State for Embedded {
         self.stopped.lock().as_ref().map_or(Ok(()), |stop| Err(StateError::Stopped(stop.why.clone())))
     }
 
-    fn settle(&self) {
+    fn close(&self) {
         if self.stopped.lock().is_some() {
             return;
         }
-        if let Err(error) = self.slot.get().and_then(|open| open.settle().map_err(read_error)) {
+        if let Err(error) = self.slot.close() {
             tracing::warn!(%error, "the state store did not write all its files; the next start reads its journal");
         }
     }

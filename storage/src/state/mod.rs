@@ -73,8 +73,8 @@ pub trait State: Send + Sync {
     fn health(&self) -> Result<(), StateError>;
     /// How many unreadable rows were met since the store was opened.
     fn unreadable(&self) -> u64;
-    /// Makes ready what the next start would have to; the last call before the store is closed. Nothing depends on it.
-    fn settle(&self) {}
+    /// The last call: makes ready what the next start would have to. Nothing depends on it.
+    fn close(&self) {}
 }
 
 /// What [`State::load`] gives.

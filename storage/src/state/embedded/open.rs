@@ -49,9 +49,9 @@ impl Open {
         Ok(Self { db, positions, retries, letters, readers })
     }
 
-    /// See [`database::settle`].
-    pub(super) fn settle(&self) -> Result<(), fjall::Error> {
-        database::settle(&self.db, &[&self.positions, &self.retries, &self.letters, &self.readers])
+    /// See [`database::close`].
+    fn close(self, folder: &Path) -> Result<(), fjall::Error> {
+        database::close(self.db, vec![self.positions, self.retries, self.letters, self.readers], folder)
     }
 
     pub(super) fn table(&self, table: Table) -> &Keyspace {
@@ -91,6 +91,19 @@ impl Slot {
         }
         *slot = Some(Arc::new(Open::at(&self.folder)?));
         Ok(true)
+    }
+
+    /// For good; not while somebody reads, who is not waited for.
+    pub(super) fn close(&self) -> Result<(), fjall::Error> {
+        let mut slot = self.open.lock();
+        match slot.take().map(Arc::try_unwrap) {
+            Some(Ok(open)) => open.close(&self.folder),
+            Some(Err(in_use)) => {
+                *slot = Some(in_use);
+                Ok(())
+            }
+            None => Ok(()),
+        }
     }
 }
 

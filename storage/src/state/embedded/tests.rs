@@ -84,7 +84,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[test]
-fn a_settled_store_is_opened_with_nothing_to_gather_again_and_has_all_that_was_written() {
+fn a_closed_store_is_opened_with_nothing_to_read_again_and_has_all_that_was_written() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     let rows = 4_000;
@@ -95,14 +95,21 @@ fn a_settled_store_is_opened_with_nothing_to_gather_again_and_has_all_that_was_w
     }
     let gathered = |store: &Embedded| store.slot.get().unwrap().db.write_buffer_size();
     assert!(gathered(&store) > 256 << 10, "too little to be worth a file: {}", gathered(&store));
-    store.settle();
-    // It goes on as before, and what comes after is found beside the files.
+    store.close();
+    drop(store);
+    let journals = || {
+        std::fs::read_dir(dir.path()).unwrap().map(Result::unwrap).filter(|entry| entry.path().extension().is_some_and(|it| it == "jnl"))
+    };
+    assert_eq!(journals().map(|journal| journal.metadata().unwrap().len()).collect::<Vec<_>>(), [0]);
+    // What comes after stands behind what was there.
+    let store = open(dir.path());
+    assert_eq!(gathered(&store), 0);
     let mut batch = Batch::new();
     batch.put_base(behaviour::base("orders", rows));
     store.commit(batch, true).unwrap();
     drop(store);
     let store = open(dir.path());
-    assert!(gathered(&store) < 4 << 10, "{}", gathered(&store));
+    assert!(gathered(&store) > 0, "it was in the journal");
     assert_eq!(store.load().unwrap().bases, [behaviour::base("orders", rows)]);
     assert_eq!(store.retries(behaviour::subscription(1), None, 10_000).unwrap().len(), 4_000);
 }
