@@ -185,7 +185,6 @@ async fn while_the_state_store_is_full_deliveries_go_on_to_their_limit_and_nothi
     let mut posthorn = Posthorn::start_with(Mode::Serve, config, &["--data-dir", &folder.to_string_lossy()], &[]).await?;
     topic(&posthorn, "letters", json!({"schema_required": true, "on_refusal": "dead_letter"})).await?;
     topic(&posthorn, "failing", json!({})).await?;
-    topic(&posthorn, "nudges", json!({})).await?;
     topic(&posthorn, "orders", json!({})).await?;
     subscribe(&posthorn, "orders", &receiver.url("/orders"), json!({"limits": {"in_flight": 1}})).await?;
     receiver.on("/fails", Behaviour::Status(400));
@@ -205,7 +204,7 @@ async fn while_the_state_store_is_full_deliveries_go_on_to_their_limit_and_nothi
     receiver.wait_for_unique("/orders", 100, SOON).await?;
     dead_letters(&posthorn, &fails, 1).await?;
     ensure!(receiver.tally("/orders").total == 100 && receiver.tally("/fails").total == 1, "repeated without a crash");
-    stored(&posthorn, "nudges").await?;
+    stored(&posthorn).await?;
 
     fill_with_letters(&posthorn, &disk).await?;
     publish_all(&posthorn, 100..120).await?;

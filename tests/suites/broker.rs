@@ -141,7 +141,7 @@ async fn a_stream_ends_at_its_deadline() -> Result<()> {
     let (requests, receiver) = tokio::sync::mpsc::channel(1);
     requests.send(event("1", &[], None)).await?;
     let mut call = Request::new(tokio_stream::wrappers::ReceiverStream::new(receiver));
-    call.metadata_mut().insert("grpc-timeout", "900m".parse()?);
+    call.metadata_mut().insert("grpc-timeout", "5S".parse()?);
     let mut answers = broker.publish_stream(call).await?.into_inner();
     ensure!(matches!(answers.message().await?.and_then(|answer| answer.result), Some(Published::Response(_))));
     let ended = answers.message().await.err().context("the deadline passes")?;

@@ -37,7 +37,7 @@ async fn what_waits_goes_to_the_new_url_under_the_new_secret() -> Result<()> {
 #[tokio::test]
 async fn what_the_old_endpoint_says_holds_for_that_one_only() -> Result<()> {
     let (receiver, posthorn) = (Receiver::start().await?, Posthorn::start(Config::default()).await?);
-    receiver.on("/old", Behaviour::Delay(Duration::from_secs(2), Box::new(Behaviour::Status(410))));
+    receiver.on("/old", Behaviour::Delay(Duration::from_secs(8), Box::new(Behaviour::Status(410))));
     topic(&posthorn, "moved", json!({})).await?;
     let retry = json!({"schedule": vec!["100ms"; 10], "jitter": 0});
     let made = subscribe_only(&posthorn, "moved", &receiver.url("/old"), json!({"retry": retry})).await?;

@@ -65,13 +65,13 @@ async fn what_waits_survives_a_kill() -> Result<()> {
     let mut posthorn = Posthorn::start(Config::default()).await?;
     topic(&posthorn, "waits", json!({})).await?;
     receiver.on("/later", Behaviour::FailFirst { n: 1, status: 500 });
-    let later = subscribe(&posthorn, "waits", &receiver.url("/later"), json!({"retry": {"schedule": ["3s"], "jitter": 0}})).await?;
+    let later = subscribe(&posthorn, "waits", &receiver.url("/later"), json!({"retry": {"schedule": ["8s"], "jitter": 0}})).await?;
     receiver.on("/never", Behaviour::Status(500));
     let never = subscribe(&posthorn, "waits", &receiver.url("/never"), json!({"retry": {"schedule": []}})).await?;
     publish(&posthorn, "waits", "w1").await?;
     let letter = dead_letters(&posthorn, &never, 1).await?.remove(0);
     delivery(&posthorn, &later, "it waits", |item| item["status"] == "waiting").await?;
-    stored(&posthorn, "waits").await?;
+    stored(&posthorn).await?;
 
     posthorn.kill9();
     ensure!(receiver.tally("/later").total >= 1, "the first attempt");
@@ -86,7 +86,8 @@ async fn what_waits_survives_a_kill() -> Result<()> {
     ensure!(of_first[0].id() == of_first[1].id(), "two ids");
     ensure!((of_first[0].header("posthorn-attempt"), of_first[1].header("posthorn-attempt")) == ("1", "2"), "attempts are not counted on");
     let id = letter["id"].as_str().context("an id")?;
-    let again = posthorn.control().get(&format!("/v1/dead-letters/{id}")).await?.expect(200)?;
+    let found = || async { posthorn.control().get(&format!("/v1/dead-letters/{id}")).await.ok()?.expect(200).ok() };
+    let again = eventually("its node is asked", SOON, found).await?;
     ensure!((&again["reason"], &again["event"]["id"]) == (&json!("attempts_exhausted"), &json!("w1")), "{again}");
 
     receiver.on("/never", Behaviour::Ok);

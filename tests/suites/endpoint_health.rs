@@ -147,11 +147,11 @@ async fn who_comes_back_gets_ever_more_and_not_all_at_once() -> Result<()> {
     receiver.on("/hook", Behaviour::Status(503));
     let members = json!({"retry": once(), "limits": {"in_flight": 32}});
     let hook = subscribe(&posthorn, "orders", &receiver.url("/hook"), members).await?;
-    publish_all(&posthorn, "a", 120).await?;
+    publish_all(&posthorn, "a", 200).await?;
     shows(&posthorn, &hook, "it is open", |state| is_open(state, "failures_in_a_row")).await?;
     receiver.on("/hook", Behaviour::Delay(TAKES, Box::new(Behaviour::Ok)));
     let back = Instant::now();
-    receiver.wait_for_unique("/hook", 120, SOON).await?;
+    receiver.wait_for_unique("/hook", 200, SOON).await?;
     let arrivals: Vec<_> = receiver.received("/hook").into_iter().map(|request| request.at).filter(|at| *at > back).collect();
     for (number, at) in arrivals.iter().enumerate() {
         // Answered at the earliest after `TAKES`, so there were no fewer on their way than this, and no more answers.
@@ -233,7 +233,8 @@ async fn a_rate_that_the_endpoint_allows_is_kept_until_it_lifts_it() -> Result<(
     let hook = subscribe(&posthorn, "orders", &receiver.url("/hook"), json!({"limits": {"in_flight": 1}})).await?;
     publish_all(&posthorn, "a", 3).await?;
     let requests = receiver.wait_for("/hook", 3, SOON).await?;
-    ensure!(requests[2].at - requests[1].at >= Duration::from_millis(900), "{:?}", requests[2].at - requests[1].at);
+    // From before the rate was known: the second may have been read late.
+    ensure!(requests[2].at - requests[0].at >= Duration::from_millis(900), "{:?}", requests[2].at - requests[0].at);
     let limited = shows(&posthorn, &hook, "all have ended", |state| state["in_flight"] == 0).await?;
     ensure!(limited["allowed_rate"] == 60, "{limited}");
     receiver.on("/hook", says("*"));

@@ -101,7 +101,7 @@ async fn what_else_keeps_an_event_back_is_told() -> Result<()> {
 #[tokio::test]
 async fn a_stored_event_is_explained_at_both_doors_with_its_deliveries() -> Result<()> {
     let world = World::start().await?;
-    world.topic("orders", json!({"ttl": "1s"})).await?;
+    world.topic("orders", json!({"ttl": "6s"})).await?;
     let early = subscribe(&world, "early", json!([{"topic": "orders"}])).await?;
     let picky = subscribe(&world, "picky", json!([{"topic": "orders"}, {"sql": "amount > 10"}])).await?;
     let mut event = world.event("orders");

@@ -301,7 +301,7 @@ async fn a_stream_that_does_not_commit_is_closed_and_another_goes_on() -> Result
     for n in 0..10 {
         sent.insert(world.publish_with("orders", json!({"partitionkey": format!("k{n}")})).await?);
     }
-    let silent = format!("/subscriptions/{id}/events?max_uncommitted_events=100&batch_limit=100&batch_flush_timeout=1&commit_timeout=1");
+    let silent = format!("/subscriptions/{id}/events?max_uncommitted_events=100&batch_limit=100&batch_flush_timeout=1&commit_timeout=8");
     let mut first = Batches::open(&world, &silent, &[]).await?;
     let mut had = ids(&first.events().await?);
     let mut last = Value::Null;

@@ -117,7 +117,7 @@ async fn what_was_pushed_in_vain_is_pulled_first_and_not_pushed_again() -> Resul
 async fn what_has_expired_while_it_waited_is_given_up_and_keeps_nobody_from_the_rest() -> Result<()> {
     let world = World::start().await?;
     world.topic("orders", json!({})).await?;
-    world.topic("short", json!({"ttl": "1500ms"})).await?;
+    world.topic("short", json!({"ttl": "6s"})).await?;
     world.receiver.on("/hook", Behaviour::Status(400));
     let more = json!({"filters": [{"exact": {"source": "/tests"}}], "retry": {"schedule": ["1h", "1h"], "jitter": 0}});
     let id = world.subscribe("/hook", more).await?.id;

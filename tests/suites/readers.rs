@@ -187,7 +187,7 @@ async fn long_polls_and_streams_wait_for_what_comes() -> Result<()> {
 
 #[tokio::test]
 async fn members_share_the_partitions_and_take_over_from_who_is_silent() -> Result<()> {
-    let world = World::with(Config::with(json!({"readers": {"lease": "2s"}}))).await?;
+    let world = World::with(Config::with(json!({"readers": {"lease": "10s"}}))).await?;
     world.topic("orders", json!({"partitions": 4})).await?;
     world.data.put("/v1/readers/r", &json!({"topic": "orders"})).await?.expect(201)?;
     let count = |answer: &Value| answer["partitions"].as_array().map_or(0, Vec::len);

@@ -36,10 +36,7 @@ async fn a_replay_shows_how_far_it_has_come_and_is_told_of_when_it_is_done() -> 
 
 #[tokio::test]
 async fn a_rate_holds_a_replay_back_and_nothing_else_and_a_kill_keeps_its_place() -> Result<()> {
-    let one_shard = Config::default().set("node.shards", json!(1));
-    let (receiver, mut posthorn) = (Receiver::start().await?, Posthorn::start(one_shard).await?);
-    topic(&posthorn, "nudges", json!({})).await?;
-    subscribe(&posthorn, "nudges", &receiver.url("/nudges"), json!({})).await?;
+    let (receiver, mut posthorn) = (Receiver::start().await?, Posthorn::start(Config::default()).await?);
     let id = with_events(&posthorn, &receiver, "/slow", 20, json!({"limits": {"in_flight": 1}})).await?;
     let begun = begin(&posthorn, &id, json!({"from": "earliest", "rate": ONE})).await?;
     let name = begun["replay"].as_str().context("its id")?.to_owned();
@@ -49,7 +46,7 @@ async fn a_rate_holds_a_replay_back_and_nothing_else_and_a_kill_keeps_its_place(
     }
     receiver.wait_for_unique("/slow", 30, SOON).await?;
     ensure!(again(&receiver, "/slow") == 1, "the rate holds nothing back");
-    stored(&posthorn, "nudges").await?;
+    stored(&posthorn).await?;
     posthorn.kill9();
     posthorn.restart().await?;
     // A new process allows the next one.

@@ -100,8 +100,11 @@ async fn an_event_without_dead_letters_holds_the_log_for_every_subscription() ->
     posthorn.restart().await?;
     held(&posthorn, |bytes| bytes > 0.0).await?;
     ensure!(ids(&read_all(&posthorn, "kept").await?).len() == EVENTS - before, "events are gone");
+    // What stands behind it is not to go while it is read.
+    keep(&posthorn, "1GiB").await?;
     resume(&posthorn, &id).await?;
     receiver.wait_for_unique("/event", (EVENTS - before) as u64, SOON).await?;
+    keep(&posthorn, "1MiB").await?;
     passed(&posthorn, KEPT).await?;
     held(&posthorn, |bytes| bytes == 0.0).await?;
     letters(&posthorn, &id, before).await.map(drop)

@@ -52,8 +52,11 @@ impl Shards {
 }
 
 fn run(service: Service, accepted: mpsc::Receiver<Accepted>, door: Arc<Door>, doors: CancellationToken, tasks: &Tasks) {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().max_blocking_threads(READERS).enable_all().build_local(LocalOptions::default());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .event_interval(4)
+        .max_blocking_threads(READERS)
+        .enable_all()
+        .build_local(LocalOptions::default());
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {

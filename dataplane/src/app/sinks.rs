@@ -1,6 +1,7 @@
 //! Small adapters between parts that must not know each other.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use posthorn_domain::names::TopicName;
@@ -47,6 +48,12 @@ impl TailSink for Tail {
             delivery.durable(topic, partition, &records);
         }
         self.notify.grown(topic);
+    }
+
+    fn waited(&self, time: Duration) {
+        if let Some(delivery) = self.delivery.get() {
+            delivery.waited(time);
+        }
     }
 
     fn damaged(&self, damage: &Damage) {

@@ -255,8 +255,8 @@ impl Shard {
         any
     }
 
-    /// Waits for memory or a read that others have.
-    fn stand_in_line(&mut self, id: SubscriptionId) {
+    /// Waits for memory, a read or processors that others have.
+    pub(super) fn stand_in_line(&mut self, id: SubscriptionId) {
         let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
         if !std::mem::replace(&mut subscriber.in_line, true) {
             self.line.push_back(id);

@@ -30,6 +30,10 @@ impl Shard {
             let new: Vec<_> = mail.records.into_iter().filter(|stored| stored.offset >= fed).collect();
             self.feed(number, &new);
         }
+        // Who is not behind has a turn by what came.
+        if !self.turn.is_empty() {
+            self.spare.heard(delivered.waited);
+        }
         for name in delivered.behind {
             if let Some(number) = self.numbers.get(&name).copied() {
                 self.read_part(number);

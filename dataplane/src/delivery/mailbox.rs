@@ -2,8 +2,10 @@
 //! the records are let go, and the shard reads them from the log when it gets there.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use posthorn_domain::clock::Clock;
 use posthorn_domain::names::TopicName;
 use posthorn_domain::record::Stored;
 use tokio::sync::Notify;
@@ -22,11 +24,16 @@ pub(super) struct Mailbox {
     inner: Mutex<Inner>,
     notify: Notify,
     max_bytes: usize,
+    clock: Clock,
 }
 
 #[derive(Default)]
 struct Inner {
     mail: Vec<Mail>,
+    /// When the first of it came.
+    since: Option<Instant>,
+    /// How long it had waited before.
+    before: Duration,
     bytes: usize,
     /// Partitions whose records were let go.
     behind: HashSet<(TopicName, u32)>,
@@ -37,12 +44,20 @@ struct Inner {
 pub(super) struct Delivered {
     pub(super) mail: Vec<Mail>,
     pub(super) behind: Vec<(TopicName, u32)>,
+    /// How long the first of it has waited.
+    pub(super) waited: Duration,
 }
 
 impl Mailbox {
     /// Holds at most `max_bytes` of records.
-    pub(super) fn new(max_bytes: usize) -> Self {
-        Self { inner: Mutex::default(), notify: Notify::new(), max_bytes }
+    pub(super) fn new(max_bytes: usize, clock: Clock) -> Self {
+        Self { inner: Mutex::default(), notify: Notify::new(), max_bytes, clock }
+    }
+
+    /// What comes next has waited so long already.
+    pub(super) fn waited(&self, time: Duration) {
+        let mut inner = self.inner.lock();
+        inner.before = inner.before.max(time);
     }
 
     /// Puts records in, or notes that they must be read from the log.
@@ -54,6 +69,9 @@ impl Mailbox {
         } else {
             inner.bytes += size;
             inner.mail.push(Mail { topic: topic.clone(), partition, records: records.to_vec() });
+            if inner.since.is_none() {
+                inner.since = Some(self.clock.instant());
+            }
         }
         drop(inner);
         self.notify.notify_one();
@@ -68,6 +86,9 @@ impl Mailbox {
     pub(super) fn take(&self) -> Delivered {
         let mut inner = self.inner.lock();
         inner.bytes = 0;
-        Delivered { mail: std::mem::take(&mut inner.mail), behind: inner.behind.drain().collect() }
+        let since = inner.since.take();
+        let here = since.map_or(Duration::ZERO, |since| self.clock.instant().saturating_duration_since(since));
+        let waited = here + std::mem::take(&mut inner.before);
+        Delivered { mail: std::mem::take(&mut inner.mail), behind: inner.behind.drain().collect(), waited }
     }
 }

@@ -51,6 +51,7 @@ mod settle;
 mod shard;
 mod share;
 mod signatures;
+mod spare;
 mod subscriber;
 mod tables;
 mod tell;

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use posthorn_domain::clock::Clock;
 use posthorn_domain::guard::Guard;
@@ -25,6 +26,7 @@ use super::retry_budget::Budget;
 use super::set_back::{Ends, set_back};
 use super::shard::{Command, Context, Shard};
 use super::signatures::Signatures;
+use super::spare::{LATE, Seen, Spare};
 use super::tables::Restored;
 use super::writer::WriterHandle;
 use crate::config;
@@ -74,6 +76,7 @@ pub struct Service {
     shard: u16,
     restored: Restored,
     budget: Arc<Budget>,
+    seen: Arc<Seen>,
     mailbox: Arc<Mailbox>,
     commands: mpsc::Receiver<Command>,
 }
@@ -122,14 +125,16 @@ impl Setup {
         let waiting = self.state.retry_subscriptions()?;
         let setup = Arc::new(self);
         let budget = Arc::new(Budget::new(&setup.config.retry_budget, setup.clock.now()));
+        let seen = Arc::new(Seen::default());
         let (mut services, mut mailboxes, mut senders) = (Vec::new(), Vec::new(), Vec::new());
         for shard in 0..setup.shards {
-            let mailbox = Arc::new(Mailbox::new(MAILBOX_BYTES));
+            let mailbox = Arc::new(Mailbox::new(MAILBOX_BYTES, setup.clock.clone()));
             let (sender, commands) = mpsc::channel(COMMANDS);
             let restored = Restored::of(&loaded, &waiting, shard, setup.shards);
             mailboxes.push(Arc::clone(&mailbox));
             senders.push(sender);
-            services.push(Service { setup: Arc::clone(&setup), shard, restored, budget: Arc::clone(&budget), mailbox, commands });
+            let (setup, budget, seen) = (Arc::clone(&setup), Arc::clone(&budget), Arc::clone(&seen));
+            services.push(Service { setup, shard, restored, budget, seen, mailbox, commands });
         }
         Ok((services, Handle { mailboxes: mailboxes.into(), commands: senders.into() }))
     }
@@ -160,7 +165,7 @@ impl Service {
     }
 
     async fn run_on(self, pool: Sender, blocking: Blocking) {
-        let Self { setup, shard, restored, budget, mailbox, commands } = self;
+        let Self { setup, shard, restored, budget, seen, mailbox, commands } = self;
         let context = Context {
             doors: Rc::default(),
             config: setup.config.clone(),
@@ -178,11 +183,18 @@ impl Service {
             shards: setup.shards,
         };
         drop(setup);
-        Shard::new(context, restored, Purse::new(budget)).run(mailbox, commands).await;
+        Shard::new(context, restored, Purse::new(budget), Spare::new(seen)).run(mailbox, commands).await;
     }
 }
 
 impl Handle {
+    /// What becomes durable next has waited so long already. Never blocks.
+    pub fn waited(&self, time: Duration) {
+        if time > LATE {
+            self.mailboxes.iter().for_each(|mailbox| mailbox.waited(time));
+        }
+    }
+
     /// Tells every shard of records that have become durable. Never blocks.
     pub fn durable(&self, topic: &TopicName, partition: u32, records: &[Arc<Stored>]) {
         for mailbox in self.mailboxes.iter() {

@@ -43,7 +43,10 @@ impl Shard {
     pub(super) fn on_attempt(&mut self, attempted: Attempted) {
         self.sent[0] -= 1;
         self.context.metrics.attempt_seconds.record(attempted.duration.as_secs_f64());
-        let Attempted { route, items, lost, rest, was_probe, had_token, ending, at, duration } = attempted;
+        let Attempted { route, items, lost, rest, was_probe, had_token, behind, ending, at, duration } = attempted;
+        if behind {
+            self.spare.ended();
+        }
         let id = route.id();
         let now = self.context.clock.now();
         let well_spent = !matches!(&ending, Ending::Sent { verdict, .. } if *verdict != Verdict::Delivered);

@@ -33,6 +33,7 @@ use super::pages::Pages;
 use super::part::Part;
 use super::purse::Purse;
 use super::signatures::Signatures;
+use super::spare::Spare;
 use super::subscriber::{Hold, Names, Subscriber};
 use super::tables::Restored;
 use super::work::{self, Done, Outfit};
@@ -99,7 +100,9 @@ pub(super) struct Shard {
     pub(super) later: VecDeque<SubscriptionId>,
     /// Turns for which they have stood back.
     pub(super) patience: u32,
-    /// Subscribers that wait for memory or a read, each once.
+    /// How much they may do.
+    pub(super) spare: Spare,
+    /// Subscribers that wait for memory, a read or their share of the processors, each once.
     pub(super) line: VecDeque<SubscriptionId>,
     pub(super) budget: Budget,
     pub(super) pages: Pages,
@@ -160,7 +163,7 @@ impl Commit {
 }
 
 impl Shard {
-    pub(super) fn new(context: Context, restored: Restored, purse: Purse) -> Self {
+    pub(super) fn new(context: Context, restored: Restored, purse: Purse, spare: Spare) -> Self {
         let (for_pages, budget) = budget::parts(context.config.max_tail_bytes, context.shards);
         let memory = context.config.max_lane_events.max(context.config.max_retries_in_memory);
         let doubts = if restored.clean { Doubts::default() } else { Doubts::after_a_crash(context.clock.now(), memory) };
@@ -183,6 +186,7 @@ impl Shard {
             wakes: BTreeSet::new(),
             later: VecDeque::new(),
             patience: 0,
+            spare,
             line: VecDeque::new(),
             budget,
             pages: Pages::new(for_pages),
@@ -214,6 +218,7 @@ impl Shard {
                 Some(done) = self.work.next(), if !self.work.is_empty() => {
                     self.on_done(done);
                     self.take_ended();
+                    self.take_arrived(&mailbox, &mut commands);
                 }
                 () = doors.room() => {}
                 () = mailbox.arrived() => self.on_mail(mailbox.take()),
@@ -238,6 +243,16 @@ impl Shard {
             // What ends from now on is met by the next poll, which comes before anything is waited for.
             let Some(Some(done)) = self.work.next().now_or_never() else { return };
             self.on_done(done);
+        }
+    }
+
+    /// Where work ends all the time nothing else would have its turn.
+    fn take_arrived(&mut self, mailbox: &Mailbox, commands: &mut mpsc::Receiver<Command>) {
+        if mailbox.arrived().now_or_never().is_some() {
+            self.on_mail(mailbox.take());
+        }
+        if let Ok(command) = commands.try_recv() {
+            self.on_command(command);
         }
     }
 
@@ -288,6 +303,7 @@ impl Shard {
             self.in_turn.remove(&id);
             self.pump(id, now, usize::MAX);
         }
+        self.spare.adjust(now);
         self.be_patient();
         if !self.is_halted() {
             self.spend(now);
@@ -324,12 +340,17 @@ impl Shard {
     pub(super) fn pump(&mut self, id: SubscriptionId, now: Time, mut requests: usize) {
         let max_in_flight = self.context.config.max_in_flight_per_subscription;
         let halted = self.is_halted();
+        let behind = self.subscribers.get(&id).is_some_and(|subscriber| subscriber.is_behind());
         while let Some(subscriber) = self.subscribers.get_mut(&id).filter(|_| !halted) {
             match subscriber.gate(now, max_in_flight) {
                 Ok(()) if !subscriber.door.has_room() => break,
                 // The rest has its turn behind the others.
                 Ok(()) if requests == 0 => {
                     self.look_at(id);
+                    break;
+                }
+                Ok(()) if behind && self.spare.is_full() => {
+                    self.stand_in_line(id);
                     break;
                 }
                 Ok(()) => requests -= 1,
@@ -347,7 +368,7 @@ impl Shard {
                 self.purse.keep(id);
             }
             match picked {
-                Picked::Items(items) => self.launch(id, items, now),
+                Picked::Items(items) => self.launch(id, items, behind, now),
                 Picked::At(at) => {
                     self.wake(id, at);
                     break;
@@ -372,7 +393,7 @@ impl Shard {
         }
     }
 
-    fn launch(&mut self, id: SubscriptionId, items: super::subscriber::Items, now: Time) {
+    fn launch(&mut self, id: SubscriptionId, items: super::subscriber::Items, behind: bool, now: Time) {
         let Some(items) = self.drop_expired(id, items, now) else { return };
         let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
         subscriber.rate.take(now, items.len());
@@ -380,6 +401,9 @@ impl Shard {
         subscriber.in_flight += 1;
         subscriber.replays.started(&items, now);
         self.sent[0] += 1;
+        if behind {
+            self.spare.began();
+        }
         let repeated = self.doubts.count(id, &items);
         if repeated > 0 {
             self.context.metrics.redelivered.increment(repeated);
@@ -403,6 +427,7 @@ impl Shard {
             table: Arc::clone(&self.table),
             was_probe,
             had_token: is_retry && !was_probe,
+            behind,
             max_bytes,
             place: Place::take(id, &subscriber.door, &self.context.doors),
         };

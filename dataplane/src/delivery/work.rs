@@ -70,6 +70,8 @@ pub(super) struct Attempted {
     pub(super) rest: Items,
     pub(super) was_probe: bool,
     pub(super) had_token: bool,
+    /// Whether the subscription was behind.
+    pub(super) behind: bool,
     pub(super) ending: Ending,
     pub(super) at: Time,
     pub(super) duration: Duration,
@@ -116,6 +118,8 @@ pub(super) struct Outfit {
     pub(super) max_bytes: usize,
     /// Whether it is a retry that the node's budget pays for.
     pub(super) had_token: bool,
+    /// Whether the subscription was behind.
+    pub(super) behind: bool,
     /// Given up once it has a connection.
     pub(super) place: Place,
 }
@@ -148,11 +152,11 @@ pub(super) async fn attempt(context: Rc<Context>, outfit: Outfit, items: Items) 
             }
         }
     }
-    let Outfit { was_probe, had_token, .. } = outfit;
+    let Outfit { was_probe, had_token, behind, .. } = outfit;
     let route = Arc::clone(&outfit.route);
     let ending = if ready.is_empty() { Ending::Unsent } else { send(&context, outfit, &ready).await };
     let duration = context.clock.instant().saturating_duration_since(start);
-    Done::Attempt(Box::new(Attempted { route, items: ready, lost, rest, was_probe, had_token, ending, at, duration }))
+    Done::Attempt(Box::new(Attempted { route, items: ready, lost, rest, was_probe, had_token, behind, ending, at, duration }))
 }
 
 async fn send(context: &Context, outfit: Outfit, items: &[Item]) -> Ending {

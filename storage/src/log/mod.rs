@@ -12,6 +12,7 @@ mod types;
 mod wanted;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use posthorn_domain::names::TopicName;
@@ -72,6 +73,9 @@ pub trait TopicLog: Send + Sync {
 pub trait TailSink: Send + Sync {
     /// Records that have reached their durability, in offset order for each partition. Called by the thread that flushes: must not block.
     fn durable(&self, topic: &TopicName, partition: u32, records: Vec<Arc<Stored>>);
+
+    /// So long what will be durable next took from when a thread could have written it until that had: syncs are not in it. Must not block.
+    fn waited(&self, _time: Duration) {}
 
     /// Damage that was found while running, once for each place. Must not block.
     fn damaged(&self, _damage: &Damage) {}

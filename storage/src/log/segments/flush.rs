@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use posthorn_domain::qos::Durability;
 use posthorn_domain::record::Stored;
@@ -28,8 +29,8 @@ const NICE: i32 = 15;
 pub(super) fn run(shared: &Shared) {
     step_back();
     let mut buffer = Vec::new();
-    while let Some(partition) = shared.next() {
-        guarded(shared, &partition, &mut buffer);
+    while let Some((partition, since)) = shared.next() {
+        guarded(shared, &partition, since, &mut buffer);
         if buffer.capacity() > KEPT_BUFFER {
             buffer = Vec::new();
         }
@@ -47,11 +48,11 @@ fn step_back() {
 /// Flushes one partition that waits; `false` when none does.
 pub(super) fn step(shared: &Shared) -> bool {
     let next = shared.try_next();
-    next.inspect(|partition| guarded(shared, partition, &mut Vec::new())).is_some()
+    next.inspect(|(partition, since)| guarded(shared, partition, *since, &mut Vec::new())).is_some()
 }
 
-fn guarded(shared: &Shared, partition: &Arc<Partition>, buffer: &mut Vec<u8>) {
-    if catch_unwind(AssertUnwindSafe(|| partition.flush(buffer))).is_err() {
+fn guarded(shared: &Shared, partition: &Arc<Partition>, since: Instant, buffer: &mut Vec<u8>) {
+    if catch_unwind(AssertUnwindSafe(|| partition.flush(since, buffer))).is_err() {
         let error = shared.poison(&partition.dir, "a thread that writes has panicked");
         partition.fail(Batch::default(), &error);
         partition.reschedule();
@@ -59,12 +60,12 @@ fn guarded(shared: &Shared, partition: &Arc<Partition>, buffer: &mut Vec<u8>) {
 }
 
 impl Partition {
-    fn flush(self: &Arc<Self>, buffer: &mut Vec<u8>) {
+    fn flush(self: &Arc<Self>, since: Instant, buffer: &mut Vec<u8>) {
         let writing = self.writing.lock();
         let mut batch = std::mem::take(&mut self.pending.lock().batch);
         let bytes: usize = batch.entries.iter().map(|entry| entry.stored.record.encoded_len()).sum();
         if !batch.entries.is_empty()
-            && let Err(error) = self.keep(&mut batch, buffer)
+            && let Err(error) = self.keep(&mut batch, since, buffer)
         {
             self.fail(batch, &error);
         }
@@ -82,7 +83,7 @@ impl Partition {
         }
     }
 
-    fn keep(&self, batch: &mut Batch, buffer: &mut Vec<u8>) -> Result<(), LogError> {
+    fn keep(&self, batch: &mut Batch, since: Instant, buffer: &mut Vec<u8>) -> Result<(), LogError> {
         if let Some(error) = self.shared.refusal() {
             return Err(error);
         }
@@ -103,6 +104,7 @@ impl Partition {
         segment.sum_up(Some(entries.iter().map(|entry| &entry.stored.record)));
         self.shared.set_well();
         let synced = entries.iter().position(|entry| entry.durability == Durability::Sync).unwrap_or(entries.len());
+        self.shared.sink.waited(self.shared.config.clock.instant().saturating_duration_since(since));
         self.publish(&entries[..synced]);
         answer(batch.written.take());
         if synced < entries.len() {

@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex, RwLock};
 use posthorn_domain::clock::Clock;
@@ -70,7 +71,7 @@ pub(super) struct Shared {
     pub(super) pending: AtomicUsize,
     pub(super) reads: Arc<tokio::sync::Semaphore>,
     pub(super) closed: AtomicBool,
-    ready: Mutex<VecDeque<Arc<Partition>>>,
+    ready: Mutex<VecDeque<(Arc<Partition>, Instant)>>,
     wake: Condvar,
     files: Mutex<Files>,
 }
@@ -99,26 +100,28 @@ impl Shared {
 
     /// Queues a partition; the caller sees to it that it is in the queue once at most, which bounds the queue.
     pub(super) fn schedule(&self, partition: Arc<Partition>) {
-        self.ready.lock().push_back(partition);
+        self.ready.lock().push_back((partition, self.config.clock.instant()));
         self.wake.notify_one();
     }
 
-    /// The next partition to flush; `None` once closed and drained.
-    pub(super) fn next(&self) -> Option<Arc<Partition>> {
+    /// The next partition to flush, and since when a thread that has nothing else to do could have had it; `None` once closed and drained.
+    pub(super) fn next(&self) -> Option<(Arc<Partition>, Instant)> {
         let mut ready = self.ready.lock();
+        let mut was_idle = false;
         loop {
-            if let Some(partition) = ready.pop_front() {
-                return Some(partition);
+            if let Some((partition, since)) = ready.pop_front() {
+                return Some((partition, if was_idle { since } else { self.config.clock.instant() }));
             }
             if self.closed.load(Ordering::Acquire) {
                 return None;
             }
             self.wake.wait(&mut ready);
+            was_idle = true;
         }
     }
 
     /// The next partition to flush, if one waits.
-    pub(super) fn try_next(&self) -> Option<Arc<Partition>> {
+    pub(super) fn try_next(&self) -> Option<(Arc<Partition>, Instant)> {
         self.ready.lock().pop_front()
     }
 
