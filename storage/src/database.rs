@@ -59,9 +59,10 @@ pub fn close(database: Database, keyspaces: Vec<Keyspace>, folder: &Path) -> Res
     for keyspace in &keyspaces {
         keyspace.rotate_memtable()?;
     }
-    let is_busy = || keyspaces.iter().any(|keyspace| keyspace.sealed_memtable_count() > 0);
+    // What was in memory is taken off after its file is there.
+    let is_busy = || database.write_buffer_size() > 0 || keyspaces.iter().any(|keyspace| keyspace.sealed_memtable_count() > 0);
     (0..LOOKS).take_while(|_| is_busy()).for_each(|_| thread::sleep(LOOK_AGAIN));
-    let all_in_files = !is_busy() && database.write_buffer_size() == 0;
+    let all_in_files = !is_busy();
     drop((keyspaces, database));
     if all_in_files {
         // One has to stay: from it fjall knows that there is something to recover. The newest is emptied last, since it is what is read
