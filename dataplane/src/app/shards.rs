@@ -51,9 +51,13 @@ impl Shards {
     }
 }
 
+/// Tasks that run before a shard's runtime looks at its sockets again. A task may be a turn of the shard, which takes its time, and tokio's 61
+/// such turns would keep publishers waiting.
+const LOOK_AFTER: u32 = 4;
+
 fn run(service: Service, accepted: mpsc::Receiver<Accepted>, door: Arc<Door>, doors: CancellationToken, tasks: &Tasks) {
     let runtime = tokio::runtime::Builder::new_current_thread()
-        .event_interval(4)
+        .event_interval(LOOK_AFTER)
         .max_blocking_threads(READERS)
         .enable_all()
         .build_local(LocalOptions::default());
