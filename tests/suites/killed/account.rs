@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 
 use super::kinds::{Kind, key};
 use super::ledger::{Book, Entry, Ledger, Mark};
+use super::repeats::{self, Window};
 
 /// Checkpoints after which what was answered before the first of them is stored for certain: one may have been under way, the
 /// next may have been put together while the answer was still on its way, and two that came after.
@@ -29,6 +30,8 @@ pub(crate) struct Sums {
     pub(crate) repeated: u64,
     /// Those that were stored for certain before a kill, and so had to come only once.
     pub(crate) protected: u64,
+    /// What kills repeated, and how much of it was counted.
+    pub(crate) window: Window,
 }
 
 /// Checks everything and gives the sums.
@@ -51,6 +54,7 @@ pub(crate) fn account(ledger: &Ledger, truth: &Truth) -> Result<Sums> {
             sums.repeated += of_kind.repeated;
             sums.protected += of_kind.protected;
         }
+        sums.window = repeats::check(ledger.kinds(), book)?;
         Ok(sums)
     })
 }
@@ -83,18 +87,27 @@ fn stored(marks: &[Mark]) -> HashMap<u32, u64> {
     stored
 }
 
+/// Whether a delivery was kept for certain before its life ended, so that no kill may repeat it.
+fn is_protected(kind: &Kind, entry: &Entry, stored: &HashMap<u32, u64>) -> bool {
+    let is_stored = stored.get(&entry.life).is_some_and(|until| entry.answered < *until);
+    if kind.is_pulled() { entry.committed } else { kind.has_time() && is_stored }
+}
+
 /// An event comes again only in a later life, and only if it was not yet stored. What was committed never comes again.
 fn repeats(kind: &Kind, entries: &[Entry], stored: &HashMap<u32, u64>) -> Result<Sums> {
     let mut earlier: HashMap<u64, &Entry> = HashMap::new();
     let mut sums = Sums { delivered: entries.len() as u64, ..Sums::default() };
-    let is_stored = |entry: &Entry| stored.get(&entry.life).is_some_and(|until| entry.answered < *until);
-    let safe = |entry: &Entry| if kind.is_pulled() { entry.committed } else { kind.has_time() && is_stored(entry) };
     for entry in entries {
-        sums.protected += u64::from(safe(entry));
+        sums.protected += u64::from(is_protected(kind, entry, stored));
         let Some(before) = earlier.insert(entry.event, entry) else { continue };
         sums.repeated += 1;
         ensure!(entry.life > before.life || !kind.has_time(), "{}: repeated without a kill: {before:?} {entry:?}", kind.name);
-        ensure!(!safe(before), "{}: stored (up to {:?}), yet repeated: {before:?} {entry:?}", kind.name, stored.get(&before.life));
+        ensure!(
+            !is_protected(kind, before, stored),
+            "{}: stored (up to {:?}), yet repeated: {before:?} {entry:?}",
+            kind.name,
+            stored.get(&before.life)
+        );
     }
     Ok(sums)
 }
@@ -117,6 +130,7 @@ fn in_order(kind: &Kind, entries: &[Entry], truth: &Truth) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use tokio::time::Instant;
 
     use super::super::kinds::Endpoint;
     use super::*;
@@ -131,7 +145,14 @@ mod tests {
 
     #[test]
     fn what_is_stored_must_not_come_again_and_what_is_not_may() {
-        let marks = [(10, 3), (20, 6), (30, 7), (40, 8)].map(|(tick, checkpoints)| Mark { life: 0, tick, checkpoints });
+        let marks = [(10, 3), (20, 6), (30, 7), (40, 8)].map(|(tick, checkpoints)| Mark {
+            life: 0,
+            tick,
+            until: tick,
+            at: Instant::now(),
+            checkpoints,
+            redelivered: 0,
+        });
         let stored = stored(&marks);
         assert_eq!(stored[&0], 10);
         let late = repeats(&plain(), &[entry(1, 0, 10), entry(1, 1, 50)], &stored).unwrap();

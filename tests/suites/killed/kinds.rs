@@ -48,8 +48,12 @@ pub(crate) enum Failure {
     RetryAfter,
 }
 
+/// Requests at the same time to an endpoint that has no limit of its own.
+pub(crate) const IN_FLIGHT: u64 = 4;
+/// Events in one request of the format `batch`.
+pub(crate) const BATCH: u64 = 8;
 /// The deadline of an attempt at an endpoint that stalls.
-const DEADLINE: &str = "300ms";
+const DEADLINE: Duration = Duration::from_millis(300);
 const STALLS: Duration = Duration::from_millis(700);
 
 impl Endpoint {
@@ -84,6 +88,18 @@ impl Kind {
     /// Whether an answer is an end for both sides: with a short deadline it may come when nobody waits for it any more.
     pub(crate) fn has_time(&self) -> bool {
         !matches!(self.endpoint, Endpoint::Fails(_, Failure::Stall))
+    }
+
+    /// Deliveries to its endpoint that may be under way at the same time.
+    pub(crate) fn most_in_flight(&self) -> u64 {
+        let requests = self.members["limits"]["in_flight"].as_u64().unwrap_or(IN_FLIGHT);
+        if self.members["endpoint"]["format"] == "batch" { requests * BATCH } else { requests }
+    }
+
+    /// Requests that can have run out of time before they arrived, within so long.
+    pub(crate) fn most_in_vain(&self, within: Duration) -> u64 {
+        let rounds = within.as_millis() / DEADLINE.as_millis();
+        if self.has_time() { 0 } else { self.most_in_flight() * u64::try_from(rounds).unwrap_or(u64::MAX) }
     }
 
     /// Its path at the receiver.
@@ -124,7 +140,7 @@ pub(crate) fn kinds() -> Vec<Kind> {
     let all = |_| true;
     let of = |name, members, endpoint| Kind { name, members, endpoint, wants: all, made_in: 0 };
     let ordered = json!({"qos": {"ordering": "key"}});
-    let pause = json!({"endpoint": {"timeout": DEADLINE}});
+    let pause = json!({"endpoint": {"timeout": format!("{}ms", DEADLINE.as_millis())}});
     vec![
         of("fast", json!({}), Well),
         of("slow", json!({"limits": {"in_flight": 2}}), Slow),

@@ -1,11 +1,12 @@
 //! What arrived, in which life of the process, and what the process said of its checkpoints meanwhile.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use posthorn_tests::{Behaviour, Received, Watch};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::kinds::{Kind, number};
 
@@ -21,13 +22,26 @@ pub(crate) struct Entry {
     pub(crate) committed: bool,
 }
 
-/// A reading of the counter of checkpoints.
+/// A reading of the counters of checkpoints and of what may have been repeated.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Mark {
     pub(crate) life: u32,
     /// Before it was asked.
     pub(crate) tick: u64,
+    /// When it had answered.
+    pub(crate) until: u64,
+    pub(crate) at: Instant,
     pub(crate) checkpoints: u64,
+    pub(crate) redelivered: u64,
+}
+
+/// What was there before a life.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Beginning {
+    /// Events that had been sent at all.
+    pub(crate) sent: u64,
+    /// Not later than the process started.
+    pub(crate) at: Instant,
 }
 
 /// The receiver's record. One clock, of ticks, orders everything.
@@ -45,7 +59,11 @@ pub(crate) struct Ledger {
 pub(crate) struct Book {
     /// By the name of the kind.
     pub(crate) entries: HashMap<&'static str, Vec<Entry>>,
+    /// When each event first arrived, by kind and life, whatever it was answered.
+    pub(crate) attempts: HashMap<(&'static str, u32), HashMap<u64, u64>>,
     pub(crate) marks: Vec<Mark>,
+    /// Of each life but the first.
+    pub(crate) begun: BTreeMap<u32, Beginning>,
     /// What is wrong whatever comes.
     pub(crate) faults: Vec<String>,
     /// Requests that are being treated, by connection.
@@ -80,9 +98,10 @@ impl Ledger {
         self.life.load(Ordering::SeqCst)
     }
 
-    /// The process was killed, and all that it had sent has arrived.
-    pub(crate) fn next_life(&self) {
-        self.life.fetch_add(1, Ordering::SeqCst);
+    /// The process was killed, and all that it had sent has arrived; no event from this number on was sent to it.
+    pub(crate) fn next_life(&self, sent: u64) {
+        let life = self.life.fetch_add(1, Ordering::SeqCst) + 1;
+        self.book.lock().begun.insert(life, Beginning { sent, at: Instant::now() });
     }
 
     /// From now on every endpoint is well.
@@ -135,6 +154,8 @@ impl Watch for Ledger {
                 book.faults.push(fault);
             }
         }
+        let attempts = book.attempts.entry((kind.name, self.life())).or_default();
+        events.iter().for_each(|event| _ = attempts.entry(*event).or_insert(arrived));
         let well = self.healed.load(Ordering::SeqCst);
         let treated = if well { Behaviour::Ok } else { kind.endpoint.treats(first, attempt) };
         let succeeds = match &treated {

@@ -1,21 +1,21 @@
-//! The process, its publishers, its reader and the receiver, and what is done to them in a round.
+//! The process and the receiver, and what is done to them in a round.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
-use parking_lot::Mutex;
-use posthorn_tests::{Api, Config, Posthorn, Receiver, eventually};
+use anyhow::{Context, Result, ensure};
+use posthorn_tests::{Config, Posthorn, Receiver, eventually};
 use serde_json::json;
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::account::{Truth, missing};
-use super::kinds::{event, kinds, number};
-use super::ledger::{Ledger, Mark};
+use super::clients::{self, Desk};
+use super::kinds::{BATCH, IN_FLIGHT, kinds, number};
+use super::ledger::Ledger;
+use super::repeats::MAX_UNSTORED;
 use crate::dice::Dice;
 use crate::kit::{dead_letters, ids, in_force, read_all, subscribe, topic};
 
@@ -25,8 +25,6 @@ const EVENTS_A_ROUND: u64 = 24;
 const PATIENCE: Duration = Duration::from_millis(1500);
 /// Much longer than it takes: the machine may have other things to do.
 const HEALED_WITHIN: Duration = Duration::from_secs(180);
-/// How long a client waits before it tries again what was not answered, and between two looks at the metrics.
-const LOOK_AGAIN: Duration = Duration::from_millis(8);
 
 /// All that runs.
 pub(crate) struct Siege {
@@ -41,33 +39,23 @@ pub(crate) struct Siege {
     pub(crate) at_the_start: u64,
 }
 
-/// What publishers share.
-struct Desk {
-    /// Events that may be published now.
-    room: Semaphore,
-    next: AtomicU64,
-    answered: AtomicU64,
-    places: Mutex<BTreeMap<u64, (u64, u64)>>,
-    /// Given up without an answer.
-    unknown: Mutex<BTreeSet<u64>>,
-    stop: AtomicBool,
-}
-
 impl Siege {
     pub(crate) async fn start(rounds: u64) -> Result<Self> {
         let ledger = Arc::new(Ledger::new(kinds()));
         let receiver = Receiver::watched_by(Arc::clone(&ledger) as _).await?;
         // One shard, so that one counter tells of all checkpoints; the crash suite has more.
-        let config = Config::default().set("node.shards", json!(1)).set("delivery.checkpoint_interval", json!("15ms"));
+        let config = Config::default()
+            .set("node.shards", json!(1))
+            .set("delivery.checkpoint_interval", json!("15ms"))
+            .set("delivery.max_unstored", json!(MAX_UNSTORED))
+            .set("delivery.max_batch_events", json!(BATCH));
         let posthorn = Posthorn::start(config).await?;
         topic(&posthorn, "siege", json!({"partitions": 3})).await?;
-        let (places, unknown) = Default::default();
-        let desk = Desk { room: Semaphore::new(0), next: 0.into(), answered: 0.into(), places, unknown, stop: false.into() };
         let mut siege = Self {
             posthorn,
             receiver,
             ledger,
-            desk: Arc::new(desk),
+            desk: Arc::default(),
             subscriptions: BTreeMap::new(),
             work: JoinSet::new(),
             rounds,
@@ -75,11 +63,11 @@ impl Siege {
         };
         siege.make(0).await?;
         for publisher in 0..PUBLISHERS {
-            siege.work.spawn(publish(siege.posthorn.data(), Arc::clone(&siege.desk), publisher > 0));
+            siege.work.spawn(clients::publish(siege.posthorn.data(), Arc::clone(&siege.desk), publisher > 0));
         }
         let pulled = siege.subscriptions["pulled"].clone();
-        siege.work.spawn(pull(siege.posthorn.data(), pulled, Arc::clone(&siege.ledger), Arc::clone(&siege.desk)));
-        siege.work.spawn(watch(siege.posthorn.admin(), Arc::clone(&siege.ledger), Arc::clone(&siege.desk)));
+        siege.work.spawn(clients::pull(siege.posthorn.data(), pulled, Arc::clone(&siege.ledger), Arc::clone(&siege.desk)));
+        siege.work.spawn(clients::watch(siege.posthorn.admin(), Arc::clone(&siege.ledger), Arc::clone(&siege.desk)));
         Ok(siege)
     }
 
@@ -104,12 +92,17 @@ impl Siege {
         };
         // Deliveries may all be made before so many were; then the quiet is the moment.
         drop(eventually(what, PATIENCE, reached).await);
+        // What came again so far is held against this.
+        clients::read(&self.posthorn.admin(), &self.ledger).await;
         self.kill().await?;
         if dice.below(3) == 0 {
             let moment = Duration::from_millis(1 + dice.below(120));
             // Dropping the start kills what it started.
             match tokio::time::timeout(moment, self.posthorn.restart()).await {
-                Ok(started) => started?,
+                Ok(started) => {
+                    started?;
+                    clients::read(&self.posthorn.admin(), &self.ledger).await;
+                }
                 Err(_) => self.at_the_start += 1,
             }
             self.kill().await?;
@@ -146,6 +139,8 @@ impl Siege {
             anyhow::Ok(())
         };
         tokio::time::timeout(HEALED_WITHIN, ended).await.context("publishers and readers do not end")??;
+        // What the last life has repeated so far is held against this.
+        ensure!(clients::read(&self.posthorn.admin(), &self.ledger).await, "the last life says nothing of what it repeated");
         let (log, places) = (self.log().await?, self.desk.places.lock().clone());
         let lost: Vec<_> = places.keys().filter(|event| !log.contains(event)).collect();
         ensure!(lost.is_empty(), "acknowledged and not in the log: {lost:?}");
@@ -170,7 +165,7 @@ impl Siege {
         drop(last);
         let gone = || std::future::ready((self.receiver.open() == 0).then_some(()));
         eventually("the connections of the dead process are gone", HEALED_WITHIN, gone).await?;
-        self.ledger.next_life();
+        self.ledger.next_life(self.desk.next.load(Ordering::SeqCst));
         Ok(())
     }
 
@@ -188,6 +183,9 @@ impl Siege {
             if members["endpoint"]["timeout"].is_null() {
                 // Nothing that is answered is late, whatever else the machine has to do.
                 members["endpoint"]["timeout"] = json!("60s");
+            }
+            if members["limits"]["in_flight"].is_null() {
+                members["limits"]["in_flight"] = json!(IN_FLIGHT);
             }
             members["retry"] = json!({"schedule": vec![format!("{delay}ms"); 100], "jitter": 0.1});
             let url = self.receiver.url(&kind.path());
@@ -208,76 +206,4 @@ impl Siege {
         ensure!(log.len() == found.len(), "{} events stand in the log twice", found.len() - log.len());
         Ok(log)
     }
-}
-
-/// Publishes what there is room for; sends again what was not answered, unless it is one that gives up.
-async fn publish(api: Api, desk: Arc<Desk>, again: bool) -> Result<()> {
-    while let Ok(room) = desk.room.acquire().await {
-        room.forget();
-        let number = desk.next.fetch_add(1, Ordering::SeqCst);
-        loop {
-            if let Some(place) = try_to(&api, number).await? {
-                desk.places.lock().insert(number, place);
-                desk.answered.fetch_add(1, Ordering::SeqCst);
-                break;
-            }
-            // Also before the next event: while nobody answers, not all of a round is to be spent.
-            tokio::time::sleep(LOOK_AGAIN).await;
-            if !again {
-                desk.unknown.lock().insert(number);
-                break;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Partition and offset; `None` when there was no answer.
-async fn try_to(api: &Api, number: u64) -> Result<Option<(u64, u64)>> {
-    let Ok(reply) = api.publish(&event(number)).await else { return Ok(None) };
-    match reply.status.as_u16() {
-        200 | 202 => {
-            let answer = reply.json()?;
-            Ok(Some((answer["partition"].as_u64().context("a partition")?, answer["offset"].as_u64().context("an offset")?)))
-        }
-        503 => Ok(None),
-        _ => bail!("event {number}: {} {}", reply.status, reply.text()),
-    }
-}
-
-/// Reads and commits through all lives.
-async fn pull(api: Api, subscription: String, ledger: Arc<Ledger>, desk: Arc<Desk>) -> Result<()> {
-    let reader = format!("/v1/readers/{subscription}");
-    loop {
-        let (life, arrived) = (ledger.life(), ledger.tick());
-        let page = api.get(&format!("{reader}/events?limit=10&wait=100ms")).await;
-        let Some(page) = page.ok().filter(|reply| reply.status == 200) else {
-            tokio::time::sleep(LOOK_AGAIN).await;
-            continue;
-        };
-        let page = page.json()?;
-        let items = page["events"].as_array().context("events")?;
-        let events: Vec<u64> = items.iter().filter_map(|item| item["event"]["id"].as_str().and_then(number)).collect();
-        if events.is_empty() && desk.stop.load(Ordering::SeqCst) {
-            return Ok(());
-        }
-        let commit = api.post(&format!("{reader}/cursor"), &json!({"cursor": page["cursor"]})).await;
-        ledger.pulled("pulled", &events, life, arrived, commit.is_ok_and(|reply| reply.status == 200));
-    }
-}
-
-/// Reads the counter of checkpoints through all lives.
-async fn watch(admin: Api, ledger: Arc<Ledger>, desk: Arc<Desk>) -> Result<()> {
-    let mut ticks = tokio::time::interval(LOOK_AGAIN);
-    while !desk.stop.load(Ordering::SeqCst) {
-        let (life, tick) = (ledger.life(), ledger.tick());
-        let text = admin.get("/metrics").await.map(|reply| reply.text()).unwrap_or_default();
-        let count = text.lines().find_map(|line| line.strip_prefix("posthorn_checkpoints_total ")?.parse().ok());
-        // Of two lives at once nothing can be said.
-        if let Some(checkpoints) = count.filter(|_| ledger.life() == life) {
-            ledger.mark(Mark { life, tick, checkpoints });
-        }
-        ticks.tick().await;
-    }
-    Ok(())
 }
