@@ -17,6 +17,9 @@ use args::{Arguments, Command, Run};
 fn main() -> Result<ExitCode> {
     let command = Arguments::parse().command;
     if matches!(command, Command::Run(_) | Command::Soak(_)) {
+        if matches!(command, Command::Soak(_)) {
+            soak::in_own_namespace()?;
+        }
         // Before the runtime starts its threads.
         cores::share_two()?;
     }

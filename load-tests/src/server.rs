@@ -40,11 +40,20 @@ pub enum Speaks {
 #[error("reset on purpose")]
 pub struct Reset;
 
-/// Answers on a listener until the process ends, and counts connections in `opened`.
+/// Connections of a server.
+#[derive(Debug, Default)]
+pub struct Connections {
+    /// So far.
+    pub opened: AtomicU64,
+    /// Those that have ended.
+    pub closed: AtomicU64,
+}
+
+/// Answers on a listener until the process ends, and counts connections.
 ///
 /// # Errors
 /// When no connection can be accepted any more.
-pub async fn serve<B, F, Fut>(listener: TcpListener, speaks: Speaks, opened: Arc<AtomicU64>, answer: F) -> Result<()>
+pub async fn serve<B, F, Fut>(listener: TcpListener, speaks: Speaks, connections: Arc<Connections>, answer: F) -> Result<()>
 where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -56,11 +65,12 @@ where
         let permit = Arc::clone(&room).acquire_owned().await.context("never closed")?;
         let (socket, _) = listener.accept().await.context("accept")?;
         socket.set_nodelay(true)?;
-        opened.fetch_add(1, Ordering::Relaxed);
-        let (answer, speaks) = (answer.clone(), speaks.clone());
+        connections.opened.fetch_add(1, Ordering::SeqCst);
+        let (answer, speaks, connections) = (answer.clone(), speaks.clone(), Arc::clone(&connections));
         tokio::spawn(async move {
             // A broken connection is the client's business.
             drop(connection(socket, speaks, answer).await);
+            connections.closed.fetch_add(1, Ordering::SeqCst);
             drop(permit);
         });
     }

@@ -24,6 +24,9 @@ fn half_a_minute_of_faults_loses_nothing_and_grows_nothing() -> Result<()> {
     println!("{said}");
     ensure!(output.status.success(), "{said}");
     let page = std::fs::read_to_string(file)?;
-    ensure!(page.contains("nothing lost, nothing grew") && page.contains("| kill -9 |"), "{page}");
+    for wanted in ["nothing lost, nothing grew", "| kill -9 |", "| disk full |", "| batch | 1 |", "| rate-limited | 1 |", "| pulled | 1 |"]
+    {
+        ensure!(page.contains(wanted), "{wanted}: {page}");
+    }
     Ok(())
 }

@@ -26,6 +26,8 @@ const MOST_BEHAVIOURS: usize = 1_000;
 pub struct Status {
     /// Connections that were accepted so far, those to this door too.
     pub connections: u64,
+    /// Connections that are open now, that of the question among them.
+    pub open: u64,
     /// Signatures so far.
     pub signatures: Signatures,
 }
@@ -77,8 +79,10 @@ pub(super) async fn answer(receiver: &Receiver, request: Request<Incoming>) -> R
     let parts: Vec<&str> = path.split('/').collect();
     match (&head.method, parts.as_slice()) {
         (&Method::GET, ["status"]) => {
-            let connections = receiver.opened.load(Ordering::Relaxed);
-            reply::json(&Status { connections, signatures: receiver.verifier.found() })
+            // In this order, so that none is taken for gone.
+            let closed = receiver.connections.closed.load(Ordering::SeqCst);
+            let connections = receiver.connections.opened.load(Ordering::SeqCst);
+            reply::json(&Status { connections, open: connections - closed, signatures: receiver.verifier.found() })
         }
         (method, ["runs", run, rest @ ..]) => match run.parse() {
             Ok(run) => runs(receiver, method, run, rest, head.uri.query()),

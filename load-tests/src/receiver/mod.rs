@@ -31,7 +31,7 @@ use tokio::net::{TcpListener, TcpSocket};
 
 use crate::mark::{Mark, Marks};
 use crate::rng::Rng;
-use crate::server::{self, Reset, Speaks};
+use crate::server::{self, Connections, Reset, Speaks};
 use crate::wall;
 use behaviour::{Act, Behaviour};
 use reply::Reply;
@@ -61,7 +61,7 @@ pub struct Receiver {
     tally: Tally,
     verifier: Verifier,
     behaviours: RwLock<HashMap<String, Behaviour>>,
-    opened: Arc<AtomicU64>,
+    connections: Arc<Connections>,
     dice: AtomicU64,
     marks: Marks,
 }
@@ -122,8 +122,7 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
 impl Receiver {
     async fn serve(self: &Arc<Self>, listener: TcpListener, speaks: Speaks) -> Result<()> {
         let receiver = Arc::clone(self);
-        let opened = Arc::clone(&self.opened);
-        server::serve(listener, speaks, opened, move |request| {
+        server::serve(listener, speaks, Arc::clone(&self.connections), move |request| {
             let receiver = Arc::clone(&receiver);
             async move { receiver.answer(request).await }
         })

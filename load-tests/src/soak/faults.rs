@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::node::{GROUPS, Node};
 use crate::client::Client;
@@ -16,6 +16,9 @@ use crate::rng::Rng;
 
 /// Publishers that break off, at a time.
 const BREAKING_OFF: usize = 20;
+/// Much longer than it takes to find the disk full, or not full any more, and than it may be full.
+const SEEN_WITHIN: Duration = Duration::from_secs(90);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Chooses and counts them.
 #[derive(Debug)]
@@ -51,7 +54,7 @@ impl Faults {
     /// One fault from its beginning to its end, and a while without one.
     pub(super) async fn next(&mut self, node: &mut Node, receiver: &Client, may_kill: bool) -> Result<()> {
         let length = self.longest.mul_f64(0.2 + 0.8 * self.dice.unit());
-        match self.below(if may_kill { 12 } else { 9 }) {
+        match self.below(if may_kill { 13 } else { 10 }) {
             0 => {
                 self.count("paused and resumed");
                 node.pause("pause").await?;
@@ -66,11 +69,11 @@ impl Faults {
                 self.count("publishers broke off");
                 break_off(node).await;
             }
-            9 => {
-                self.count("restart in good order");
-                node.restart().await?;
+            3 => self.full_disk(node).await?,
+            10 => {
+                self.restart(node).await?;
             }
-            10 | 11 => {
+            11 | 12 => {
                 self.count("kill -9");
                 node.kill().await?;
             }
@@ -84,6 +87,36 @@ impl Faults {
             }
         }
         sleep(self.longest.mul_f64(0.3 * self.dice.unit())).await;
+        Ok(())
+    }
+
+    /// An end in good order, and the next start.
+    pub(super) async fn restart(&mut self, node: &mut Node) -> Result<()> {
+        self.count("restart in good order");
+        node.restart().await
+    }
+
+    /// The disk is full until the process has said so and for a while longer; then it goes on by itself.
+    pub(super) async fn full_disk(&mut self, node: &Node) -> Result<()> {
+        let Ok(disk) = node.disk() else { return Ok(()) };
+        self.count("disk full");
+        let length = self.longest.mul_f64(0.2 + 0.8 * self.dice.unit());
+        let (began, mut full_since) = (Instant::now(), None::<Instant>);
+        while full_since.is_none_or(|since| since.elapsed() < length) {
+            // Retention makes room; and when something is written meanwhile, the next time will do.
+            drop(disk.fill());
+            if full_since.is_none() && node.not_ready().await?.is_some_and(|why| why.contains("full")) {
+                full_since = Some(Instant::now());
+            }
+            ensure!(began.elapsed() < SEEN_WITHIN, "the disk is full, and /ready does not say so");
+            sleep(LOOK_AGAIN).await;
+        }
+        disk.free()?;
+        let freed = Instant::now();
+        while let Some(why) = node.not_ready().await? {
+            ensure!(freed.elapsed() < SEEN_WITHIN, "the disk has room again, and yet: {why}");
+            sleep(LOOK_AGAIN).await;
+        }
         Ok(())
     }
 

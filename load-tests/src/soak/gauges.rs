@@ -77,7 +77,7 @@ impl Gauges {
         let task = tokio::spawn(async move {
             let (began, mut samples, admin) = (Instant::now(), Vec::new(), Client::new(admin));
             while !stopped.load(Ordering::SeqCst) {
-                let tasks = tasks(&admin).await?;
+                let tasks = metric(&admin, "posthorn_tasks").await?;
                 samples.push((began.elapsed().as_secs_f64(), sample(pid, tasks, &folder)?));
                 sleep(EVERY).await;
             }
@@ -98,10 +98,11 @@ fn sample(pid: u32, tasks: f64, folder: &Path) -> Result<[f64; KINDS]> {
     Ok([usage::resident(pid)? as f64 / MIB, list("fd"), list("task"), tasks, disk(folder) as f64 / MIB])
 }
 
-/// Tasks that are alive, as the process says.
-async fn tasks(admin: &Client) -> Result<f64> {
+/// A metric as the process says it, named with its labels.
+pub(super) async fn metric(admin: &Client, name: &str) -> Result<f64> {
     let text = admin.text("/metrics").await?;
-    let shown = text.lines().find_map(|line| line.strip_prefix("posthorn_tasks ")).context("no posthorn_tasks among the metrics")?;
+    let shown = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    let shown = shown.with_context(|| format!("no {name} among the metrics"))?;
     shown.trim().parse().with_context(|| format!("`{shown}` is no number"))
 }
 

@@ -1,14 +1,15 @@
 //! Publishers that send until they are answered.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
@@ -30,16 +31,54 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(120);
 pub(super) struct Load {
     stop: Arc<AtomicBool>,
     sent: Arc<AtomicU64>,
+    places: Arc<Places>,
     publishers: JoinSet<Result<()>>,
+}
+
+/// Where events stand in the log, by their numbers, as their publishers were told: the partition above 48 bits of the offset.
+#[derive(Debug, Default)]
+pub(super) struct Places(Mutex<Vec<u64>>);
+
+const OFFSET_BITS: u32 = 48;
+
+impl Places {
+    pub(super) fn note(&self, number: u64, (partition, offset): (u16, u64)) {
+        let (mut places, number) = (self.lock(), number as usize);
+        if number >= places.len() {
+            places.resize(number + 1, u64::MAX);
+        }
+        places[number] = u64::from(partition) << OFFSET_BITS | offset;
+    }
+
+    /// Partition and offset of each event.
+    pub(super) fn all(&self) -> Vec<(u16, u64)> {
+        self.lock().iter().map(|place| ((place >> OFFSET_BITS) as u16, place & ((1 << OFFSET_BITS) - 1))).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<u64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The answer to a batch of which all was kept.
+#[derive(Deserialize)]
+struct Kept {
+    results: Vec<Place>,
+}
+
+#[derive(Deserialize)]
+struct Place {
+    partition: u16,
+    offset: u64,
 }
 
 impl Load {
     /// Starts them, at so many events a second.
     pub(super) fn start(data: SocketAddr, rate: f64, run: u32) -> Self {
-        let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (stop, sent, places) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)), Arc::new(Places::default()));
         let mut publishers = JoinSet::new();
         for _ in 0..PUBLISHERS {
-            let (stop, sent) = (Arc::clone(&stop), Arc::clone(&sent));
+            let (stop, sent, places) = (Arc::clone(&stop), Arc::clone(&sent), Arc::clone(&places));
             let mut ticks = interval(Duration::from_secs_f64((BATCH * PUBLISHERS) as f64 / rate.max(1.0)));
             // After an outage they go on at their pace: the rate is what is judged at, not what is caught up with.
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -47,21 +86,21 @@ impl Load {
                 let client = Client::new(data);
                 while !stop.load(Ordering::SeqCst) {
                     ticks.tick().await;
-                    publish(&client, run, sent.fetch_add(BATCH, Ordering::SeqCst), BATCH).await?;
+                    publish(&client, run, sent.fetch_add(BATCH, Ordering::SeqCst), BATCH, &places).await?;
                 }
                 Ok(())
             });
         }
-        Self { stop, sent, publishers }
+        Self { stop, sent, places, publishers }
     }
 
-    /// Stops them; gives how many events were sent, all of them answered.
-    pub(super) async fn stop(mut self) -> Result<u64> {
+    /// Stops them; gives how many events were sent, all of them answered, and where they stand in the log.
+    pub(super) async fn stop(mut self) -> Result<(u64, Arc<Places>)> {
         self.stop.store(true, Ordering::SeqCst);
         while let Some(done) = self.publishers.join_next().await {
             done??;
         }
-        Ok(self.sent.load(Ordering::SeqCst))
+        Ok((self.sent.load(Ordering::SeqCst), self.places))
     }
 }
 
@@ -74,7 +113,7 @@ pub(super) async fn burst(data: SocketAddr, length: Duration, run: u32) -> Resul
         publishers.spawn(async move {
             let client = Client::new(data);
             while Instant::now() < end {
-                publish(&client, run, sent.fetch_add(BURST_BATCH, Ordering::SeqCst), BURST_BATCH).await?;
+                publish(&client, run, sent.fetch_add(BURST_BATCH, Ordering::SeqCst), BURST_BATCH, &Places::default()).await?;
             }
             anyhow::Ok(())
         });
@@ -85,8 +124,8 @@ pub(super) async fn burst(data: SocketAddr, length: Duration, run: u32) -> Resul
     Ok(sent.load(Ordering::SeqCst))
 }
 
-/// The same batch until all of it is kept.
-async fn publish(client: &Client, run: u32, first: u64, count: u64) -> Result<()> {
+/// The same batch until all of it is kept; notes where.
+async fn publish(client: &Client, run: u32, first: u64, count: u64, places: &Places) -> Result<()> {
     let due = wall::micros();
     let events: Vec<Value> = (first..first + count).map(|number| event(Mark { run, number, due })).collect();
     let body = Bytes::from(Value::from(events).to_string());
@@ -97,7 +136,12 @@ async fn publish(client: &Client, run: u32, first: u64, count: u64) -> Result<()
             .header("content-type", "application/cloudevents-batch+json")
             .body(Full::from(body.clone()))?;
         match client.send(request).await {
-            Ok(answer) if answer.status() == 202 => return Ok(()),
+            Ok(answer) if answer.status() == 202 => {
+                let kept: Kept = serde_json::from_slice(answer.body()).context("where the events of a batch stand")?;
+                ensure!(kept.results.len() as u64 == count, "{} answers to {count} events", kept.results.len());
+                kept.results.iter().zip(first..).for_each(|(place, number)| places.note(number, (place.partition, place.offset)));
+                return Ok(());
+            }
             Ok(answer) if matches!(answer.status().as_u16(), 207 | 429 | 503) && began.elapsed() < ANSWERED_WITHIN => {}
             Ok(answer) => bail!("{}: {:.500}", answer.status(), String::from_utf8_lossy(answer.body())),
             Err(error) if began.elapsed() >= ANSWERED_WITHIN => return Err(error.context("no answer any more")),

@@ -3,15 +3,20 @@
 //! ```text
 //!  |– ceiling –|–– first third ––|–––––––––––– the rest ––––––––––––|– heal –|
 //!               all faults,       all faults but kills and restarts:  one kill, then the account
-//!               kills too         one life, whose gauges are judged   of every event
+//!               kills too;        one life, whose gauges are judged   of every event
+//!               a good end
 //! ```
 //!
-//! Publishers send again until they are answered, so every event is due at every subscription. The receiver counts each once.
+//! Publishers send again until they are answered, so every event is due at every subscription. The receiver counts each once; a reader
+//! has those of the pulled subscription.
 
+mod disk;
 mod faults;
 mod gauges;
+mod lives;
 mod load;
 mod node;
+mod pull;
 mod report;
 
 use std::path::PathBuf;
@@ -30,7 +35,10 @@ use faults::Faults;
 use gauges::Gauges;
 use load::Load;
 use node::{GROUPS, Node};
+use pull::Pull;
+use report::Found;
 
+pub use disk::in_own_namespace;
 pub use report::Outcome;
 
 /// The run's number in the marks of its events.
@@ -68,19 +76,22 @@ pub async fn run(options: &Options) -> Result<Outcome> {
     let door = Arc::new(Client::new(receiver.doors.data));
     let ceiling = match options.rate {
         Some(_) => None,
-        None => Some(ceiling(options, &receiver, &door).await?),
+        None => Some(ceiling(options, &door).await?),
     };
     let rate = options.rate.or(ceiling.map(|ceiling| ceiling * SHARE)).context("a rate")?;
     eprintln!("soak: {rate:.0} events a second for {} s, seed {}", options.length.as_secs(), options.seed);
-    let mut node = Node::start(&options.posthorn, folder.path(), receiver.doors.data, rate, window(options.length)).await?;
+    let mut node = Node::start(&options.posthorn, folder.path(), &door, rate, window(options.length)).await?;
+    let pull = Pull::start(node.data(), node.pulled());
     let load = Load::start(node.data(), rate, RUN);
     let mut faults = Faults::new(Rng::new(options.seed), window(options.length) / 8);
     let began = Instant::now();
     while began.elapsed() < options.length / 3 {
         faults.next(&mut node, &door, true).await?;
     }
-    // One life from here on.
+    // One life from here on. What came before was ended in good order, so nothing may come again in it.
+    faults.restart(&mut node).await?;
     let mut gauges = Gauges::start(node.pid()?, node.admin()?, node.data_folder());
+    faults.full_disk(&node).await?;
     while began.elapsed() < options.length {
         faults.next(&mut node, &door, false).await?;
         ensure!(node.runs(), "posthorn ended by itself: {}", node.said());
@@ -88,10 +99,14 @@ pub async fn run(options: &Options) -> Result<Outcome> {
     let gauges = gauges.stop().await?;
     faults.heal(&mut node, &door).await?;
     node.kill().await?;
-    let sent = load.stop().await?;
+    let (sent, places) = load.stop().await?;
     let report = arrived(&door, &node, sent).await?;
-    let dead_letters = node.dead_letters().await?;
-    let outcome = Outcome::new(options, rate, ceiling, sent, &report, dead_letters, gauges, faults.counts());
+    let mut pulled = pull.stop(sent, HEALED_WITHIN).await?;
+    pulled.check(sent, &places);
+    let (dead_letters, lives) = (node.dead_letters().await?, node.again().await?);
+    let disk = node.disk().as_ref().err().cloned();
+    let found = Found { rate, ceiling, events: sent, report, pulled, lives, dead_letters, gauges, faults: faults.counts(), disk };
+    let outcome = Outcome::new(options, found);
     if let Some(file) = &options.out {
         std::fs::write(file, outcome.page()).with_context(|| file.display().to_string())?;
     }
@@ -104,13 +119,15 @@ fn window(length: Duration) -> Duration {
 }
 
 /// Events a second that get through to all subscriptions of the soak, over some seconds.
-async fn ceiling(options: &Options, receiver: &Child, door: &Arc<Client>) -> Result<f64> {
+async fn ceiling(options: &Options, door: &Arc<Client>) -> Result<f64> {
     let folder = tempfile::tempdir().context("no temporary folder")?;
-    let node = Node::start(&options.posthorn, folder.path(), receiver.doors.data, 1e5, Duration::from_secs(60)).await?;
+    let node = Node::start(&options.posthorn, folder.path(), door, 1e5, Duration::from_secs(60)).await?;
+    let pull = Pull::start(node.data(), node.pulled());
     let length = (options.length / 20).clamp(Duration::from_secs(2), Duration::from_secs(20));
     let began = Instant::now();
     let sent = load::burst(node.data(), length, CEILING_RUN).await?;
     arrived_of(door, CEILING_RUN, sent).await?;
+    pull.stop(sent, HEALED_WITHIN).await?;
     let reached = sent as f64 / began.elapsed().as_secs_f64();
     control::forget(door, CEILING_RUN).await?;
     eprintln!("soak: {sent} events in {:.1} s: the ceiling is {reached:.0} a second", began.elapsed().as_secs_f64());

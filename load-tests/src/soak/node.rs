@@ -2,13 +2,17 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use http::Method;
+use http::{Method, Request};
+use http_body_util::Full;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
+use super::disk::Disk;
+use super::lives::{self, Lives};
 use crate::child::Child;
 use crate::client::Client;
 use crate::keys;
@@ -18,24 +22,38 @@ use crate::keys;
 pub(super) struct Group {
     pub(super) name: &'static str,
     pub(super) count: u32,
-    members: fn() -> Value,
+    /// At so many events a second.
+    members: fn(f64) -> Value,
 }
 
 /// Every group may be struck by a fault; each is different by itself too.
-pub(super) const GROUPS: [Group; 6] = [
-    Group { name: "plain", count: 3, members: || json!({}) },
-    Group { name: "ordered", count: 1, members: || json!({"qos": {"ordering": "key"}, "limits": {"in_flight": 64}}) },
-    Group { name: "structured", count: 1, members: || json!({"endpoint": {"format": "structured"}}) },
-    Group { name: "filtered", count: 1, members: || json!({"filters": [{"topic": "soak"}, {"cel": "data.n >= 0"}]}) },
-    Group { name: "never", count: 1, members: || json!({"qos": {"dead_letter": "never"}}) },
-    Group { name: "paused", count: 1, members: || json!({}) },
+pub(super) const GROUPS: [Group; 8] = [
+    Group { name: "plain", count: 3, members: |_| json!({"endpoint": {"timeout": "2s"}}) },
+    Group { name: "ordered", count: 1, members: |_| json!({"qos": {"ordering": "key"}}) },
+    Group { name: "structured", count: 1, members: |_| json!({"endpoint": {"format": "structured"}}) },
+    Group { name: "batch", count: 1, members: |_| json!({"endpoint": {"format": "batch"}}) },
+    // More than comes, less than there is to catch up with after a fault.
+    Group { name: "rate-limited", count: 1, members: |rate| json!({"limits": {"rate": (rate * 1.5).ceil() as u64}}) },
+    Group { name: "filtered", count: 1, members: |_| json!({"filters": [{"topic": "soak"}, {"cel": "data.n >= 0"}]}) },
+    Group { name: "never", count: 1, members: |_| json!({"qos": {"dead_letter": "never"}}) },
+    Group { name: "paused", count: 1, members: |_| json!({}) },
 ];
+
+impl Group {
+    /// Whether nothing that its endpoint answers is late, so that only a crash can have an event come again.
+    pub(super) fn has_time(&self) -> bool {
+        self.name != "plain"
+    }
+}
 
 /// Bytes of an event in the log, roughly.
 pub(super) const EVENT_BYTES: f64 = 1_100.0;
+const DISK: &str = "disk";
 const SEGMENTS: u64 = 16;
 /// Bytes that the log keeps at any rate, so that a slow machine is not taken for one that loses.
 const LEAST_KEPT: u64 = 16 << 20;
+/// What the disk has room for beside twice that.
+const ROOM: u64 = 1 << 30;
 const IN_FORCE_WITHIN: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
@@ -47,33 +65,41 @@ pub(super) struct Node {
     folder: PathBuf,
     control: Client,
     data: SocketAddr,
-    /// The subscription that is paused now and then.
+    /// The subscription that is paused now and then, and that which is read.
     pausable: String,
+    pulled: String,
     receiver: SocketAddr,
+    lives: Lives,
     made: u64,
+    /// Where its data is; why there is none where it cannot be mounted. Goes when the process has gone.
+    disk: Result<Disk, String>,
 }
 
 impl Node {
     /// Starts it, with a log that keeps `window` of this rate.
-    pub(super) async fn start(program: &Path, folder: &Path, receiver: SocketAddr, rate: f64, window: Duration) -> Result<Self> {
+    pub(super) async fn start(program: &Path, folder: &Path, receiver: &Arc<Client>, rate: f64, window: Duration) -> Result<Self> {
         let keep = ((rate * EVENT_BYTES * window.as_secs_f64()) as u64).max(LEAST_KEPT);
         let config = configuration(folder, keep, (rate * 30.0) as u64)?;
         std::fs::write(folder.join("posthorn.yaml"), config.to_string())?;
+        std::fs::create_dir(folder.join(DISK))?;
+        let disk = Disk::mount(&folder.join(DISK), keep * 2 + ROOM).map_err(|error| format!("{error:#}"));
         let child = launch(program, folder).await?;
         let control = Client::new(child.doors.control.context("no control door")?);
         let data = child.doors.data;
-        let (program, folder, pausable) = (program.to_owned(), folder.to_owned(), String::new());
-        let mut node = Self { child: Some(child), program, folder, control, data, pausable, receiver, made: 0 };
+        let (program, folder, lives) = (program.to_owned(), folder.to_owned(), Lives::new(Arc::clone(receiver)));
+        let (pausable, pulled, receiver) = (String::new(), String::new(), receiver.host().parse()?);
+        let mut node = Self { child: Some(child), program, folder, control, data, pausable, pulled, receiver, lives, made: 0, disk };
         let topic = json!({"name": "soak", "partitions": 4, "durability": "log", "retention": {"bytes": keep}});
         node.control.json(Method::PUT, "/v1/topics/soak", &topic).await?;
         for group in GROUPS {
             for number in 0..group.count {
-                let id = node.subscribe(group.name, number, (group.members)()).await?;
+                let id = node.subscribe(group.name, number, (group.members)(rate)).await?;
                 if group.name == "paused" {
                     node.pausable = id;
                 }
             }
         }
+        node.pulled = node.subscribe("pulled", 0, json!({"mode": "pull"})).await?;
         Ok(node)
     }
 
@@ -87,7 +113,7 @@ impl Node {
     }
 
     pub(super) fn data_folder(&self) -> PathBuf {
-        self.folder.join("data")
+        self.folder.join(DISK).join("data")
     }
 
     pub(super) fn pid(&self) -> Result<u32> {
@@ -105,16 +131,43 @@ impl Node {
         lines.into_iter().rev().collect::<Vec<_>>().join("\n")
     }
 
+    /// The subscription that a reader reads.
+    pub(super) fn pulled(&self) -> &str {
+        &self.pulled
+    }
+
+    /// Its disk, or why it has none of its own.
+    pub(super) fn disk(&self) -> &Result<Disk, String> {
+        &self.disk
+    }
+
+    /// Why it is not ready, if it is not.
+    pub(super) async fn not_ready(&self) -> Result<Option<String>> {
+        let request = Request::get("/ready").header("host", "soak").body(Full::default())?;
+        let answer = Client::new(self.admin()?).send(request).await?;
+        Ok((!answer.status().is_success()).then(|| String::from_utf8_lossy(answer.body()).into_owned()))
+    }
+
+    /// What came again in its lives, this one until now included.
+    pub(super) async fn again(&mut self) -> Result<lives::Sums> {
+        self.lives.look(self.admin()?).await?;
+        Ok(self.lives.sums.clone())
+    }
+
     /// SIGKILL, and the next start.
     pub(super) async fn kill(&mut self) -> Result<()> {
+        self.lives.look(self.admin()?).await?;
         drop(self.child.take());
+        self.lives.next(true).await?;
         self.child = Some(launch(&self.program, &self.folder).await?);
         Ok(())
     }
 
     /// An end in good order, and the next start.
     pub(super) async fn restart(&mut self) -> Result<()> {
+        self.lives.look(self.admin()?).await?;
         self.child.take().context("it runs")?.end().await?;
+        self.lives.next(false).await?;
         self.child = Some(launch(&self.program, &self.folder).await?);
         Ok(())
     }
@@ -141,7 +194,7 @@ impl Node {
         let path = format!("/{group}/{number}");
         let mut document = json!({
             "name": format!("{group}-{number}"), "owner": "soak", "filters": [{"topic": "soak"}],
-            "endpoint": {"url": format!("http://{}{path}", self.receiver), "timeout": "2s"},
+            "endpoint": {"url": format!("http://{}{path}", self.receiver), "timeout": "60s"},
             "signing": [{"scheme": "standard-webhooks", "secret": keys::hmac_text(&path)}],
             "retry": {"schedule": vec!["1s"; 100], "jitter": 0.5}, "limits": {"in_flight": 64},
         });
@@ -173,7 +226,7 @@ async fn launch(program: &Path, folder: &Path) -> Result<Child> {
 
 fn configuration(folder: &Path, keep: u64, ids: u64) -> Result<Value> {
     Ok(json!({
-        "data_dir": folder.join("data"),
+        "data_dir": folder.join(DISK).join("data"),
         // Fixed, for clients and generators outlive the process.
         "http": {"listen": free()?}, "control": {"listen": free()?}, "broker": {"listen": free()?}, "admin": {"listen": free()?},
         "log": {"segment_bytes": (keep / SEGMENTS).max(256 << 10), "retention_check": "500ms"},
