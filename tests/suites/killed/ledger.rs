@@ -1,6 +1,6 @@
 //! What arrived, in which life of the process, and what the process said of its checkpoints meanwhile.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
@@ -36,10 +36,12 @@ pub(crate) struct Mark {
 }
 
 /// What was there before a life.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Beginning {
     /// Events that had been sent at all.
     pub(crate) sent: u64,
+    /// Those that had been answered.
+    pub(crate) kept: BTreeSet<u64>,
     /// Not later than the process started.
     pub(crate) at: Instant,
 }
@@ -55,12 +57,15 @@ pub(crate) struct Ledger {
     book: Mutex<Book>,
 }
 
+/// When each event arrived first, and as which attempt.
+pub(crate) type Arrivals = HashMap<u64, (u64, u64)>;
+
 #[derive(Debug, Default)]
 pub(crate) struct Book {
     /// By the name of the kind.
     pub(crate) entries: HashMap<&'static str, Vec<Entry>>,
-    /// When each event first arrived, by kind and life, whatever it was answered.
-    pub(crate) attempts: HashMap<(&'static str, u32), HashMap<u64, u64>>,
+    /// What arrived, by kind and life, whatever it was answered.
+    pub(crate) attempts: HashMap<(&'static str, u32), Arrivals>,
     pub(crate) marks: Vec<Mark>,
     /// Of each life but the first.
     pub(crate) begun: BTreeMap<u32, Beginning>,
@@ -98,10 +103,10 @@ impl Ledger {
         self.life.load(Ordering::SeqCst)
     }
 
-    /// The process was killed, and all that it had sent has arrived; no event from this number on was sent to it.
-    pub(crate) fn next_life(&self, sent: u64) {
+    /// The process was killed, and all that it had sent has arrived; no event from `sent` on was sent to it.
+    pub(crate) fn next_life(&self, sent: u64, kept: BTreeSet<u64>) {
         let life = self.life.fetch_add(1, Ordering::SeqCst) + 1;
-        self.book.lock().begun.insert(life, Beginning { sent, at: Instant::now() });
+        self.book.lock().begun.insert(life, Beginning { sent, kept, at: Instant::now() });
     }
 
     /// From now on every endpoint is well.
@@ -155,7 +160,7 @@ impl Watch for Ledger {
             }
         }
         let attempts = book.attempts.entry((kind.name, self.life())).or_default();
-        events.iter().for_each(|event| _ = attempts.entry(*event).or_insert(arrived));
+        events.iter().for_each(|event| _ = attempts.entry(*event).or_insert((arrived, attempt)));
         let well = self.healed.load(Ordering::SeqCst);
         let treated = if well { Behaviour::Ok } else { kind.endpoint.treats(first, attempt) };
         let succeeds = match &treated {

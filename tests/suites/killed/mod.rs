@@ -37,8 +37,8 @@ async fn fifty_kills_lose_nothing_and_repeat_only_what_was_not_yet_stored() -> R
     );
     let window = &sums.window;
     println!(
-        "a kill repeated {} at the most, {} are allowed; of {} repeats {} were there at a reading of the counter; the last readings say {}, at most {}",
-        window.most, window.allowed, window.repeated, window.read, window.counted, window.countable
+        "a kill repeated {} at the most, {} are allowed; of {} repeats {} were there at a reading of the counter; the last readings say {}, at least {} and at most {}",
+        window.most, window.allowed, window.repeated, window.read, window.counted, window.certain, window.countable
     );
     // The counter is read right before each kill, so that hardly any come after it.
     ensure!(window.read * 2 >= window.repeated, "too few repeats were held against the counter: {window:?}");

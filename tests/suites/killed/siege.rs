@@ -15,7 +15,7 @@ use super::account::{Truth, missing};
 use super::clients::{self, Desk};
 use super::kinds::{BATCH, IN_FLIGHT, kinds, number};
 use super::ledger::Ledger;
-use super::repeats::MAX_UNSTORED;
+use super::repeats::{IN_MEMORY, MAX_UNSTORED};
 use crate::dice::Dice;
 use crate::kit::{dead_letters, ids, in_force, read_all, subscribe, topic};
 
@@ -48,6 +48,7 @@ impl Siege {
             .set("node.shards", json!(1))
             .set("delivery.checkpoint_interval", json!("15ms"))
             .set("delivery.max_unstored", json!(MAX_UNSTORED))
+            .set("delivery.max_lane_events", json!(IN_MEMORY))
             .set("delivery.max_batch_events", json!(BATCH));
         let posthorn = Posthorn::start(config).await?;
         topic(&posthorn, "siege", json!({"partitions": 3})).await?;
@@ -165,7 +166,8 @@ impl Siege {
         drop(last);
         let gone = || std::future::ready((self.receiver.open() == 0).then_some(()));
         eventually("the connections of the dead process are gone", HEALED_WITHIN, gone).await?;
-        self.ledger.next_life(self.desk.next.load(Ordering::SeqCst));
+        let kept = self.desk.places.lock().keys().copied().collect();
+        self.ledger.next_life(self.desk.next.load(Ordering::SeqCst), kept);
         Ok(())
     }
 
