@@ -4,12 +4,14 @@
 //! back at once. It is mounted in a namespace of its own, so that nothing of it stays behind however the soak ends; and in a user namespace
 //! by who is not root, where Linux lets everybody have one.
 
+use std::ffi::CString;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use rustix::fs::statvfs;
+use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
 
 /// Set once it goes on in the namespace.
 const UNSHARED: &str = "LOAD_UNSHARED";
@@ -40,8 +42,8 @@ impl Disk {
     /// At this folder, with so much room. Of that only what is in use takes memory.
     pub(super) fn mount(folder: &Path, bytes: u64) -> Result<Self> {
         let disk = Self { folder: folder.to_owned(), bytes };
-        let size = format!("size={bytes}");
-        done(Command::new("mount").args(["-t", "tmpfs", "-o", &size, "posthorn-soak"]).arg(folder))?;
+        let size = CString::new(format!("size={bytes}"))?;
+        mount("posthorn-soak", folder, "tmpfs", MountFlags::empty(), size.as_c_str()).context("mounting a tmpfs")?;
         Ok(disk)
     }
 
@@ -57,21 +59,14 @@ impl Disk {
     }
 
     fn resize(&self, bytes: u64) -> Result<()> {
-        // A size of 0 is none.
-        let size = format!("remount,size={}", bytes.max(1));
-        done(Command::new("mount").args(["-o", &size]).arg(&self.folder))
+        // A size of 0 is none. By the system call: mount(8) would repeat the owner, who has no name in a user namespace.
+        Ok(mount_remount(&self.folder, MountFlags::empty(), format!("size={}", bytes.max(1)))?)
     }
 }
 
 impl Drop for Disk {
     fn drop(&mut self) {
         // Lazily: whoever still uses it is about to end.
-        drop(Command::new("umount").arg("-l").arg(&self.folder).output());
+        unmount(&self.folder, UnmountFlags::DETACH).ok();
     }
-}
-
-fn done(command: &mut Command) -> Result<()> {
-    let output = command.output()?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());
-    Ok(())
 }
