@@ -197,17 +197,18 @@ impl Shard {
     /// Whether retention has taken the event that this delivery needs for another attempt.
     pub(super) fn has_passed(&self, item: &Item) -> bool {
         let Some(position) = item.position else { return false };
-        let of = match &item.origin {
-            Origin::Lane(..) => None,
+        let part = match &item.origin {
+            Origin::Lane(key, _) => self.parts.get(&key.part),
             Origin::Retry(retry) => match &retry.source {
                 RetrySource::DeadLetter(_) => return false,
-                RetrySource::Log { incarnation, .. } => Some(*incarnation),
+                RetrySource::Log { incarnation, .. } => {
+                    let number = self.numbers.get(&(item.topic.clone(), position.partition));
+                    let part = number.and_then(|number| self.parts.get(number));
+                    part.filter(|part| part.topic.topic.meta.incarnation == *incarnation)
+                }
             },
         };
-        let number = self.numbers.get(&(item.topic.clone(), position.partition));
-        let Some(part) = number.and_then(|number| self.parts.get(number)) else { return false };
-        let is_current = of.is_none_or(|incarnation| incarnation == part.topic.topic.meta.incarnation);
-        is_current && position.offset < part.passed.max(part.topic.log.bounds(position.partition).start)
+        part.is_some_and(|part| position.offset < part.passed.max(part.topic.log.bounds(position.partition).start))
     }
 }
 

@@ -162,7 +162,7 @@ impl Shard {
         }
         let source = match &item.origin {
             Origin::Retry(retry) => retry.source.clone(),
-            Origin::Lane(..) => self.log_source(&item),
+            Origin::Lane(key, _) => self.log_source(&item, *key),
         };
         let retry = Retry {
             subscription: id,
@@ -188,9 +188,10 @@ impl Shard {
         }
     }
 
-    fn log_source(&self, item: &Item) -> RetrySource {
+    /// Of the topic that the lane was on: one of its name may have been made anew since, and has other events. Without it there is none.
+    fn log_source(&self, item: &Item, key: LaneKey) -> RetrySource {
         let place = item.place();
-        let incarnation = self.table.topics.get(&item.topic).map_or(0, |route| route.topic.meta.incarnation);
+        let incarnation = self.parts.get(&key.part).map_or(0, |part| part.topic.topic.meta.incarnation);
         RetrySource::Log { topic: item.topic.clone(), incarnation, partition: place.partition, offset: place.offset }
     }
 
