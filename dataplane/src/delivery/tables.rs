@@ -29,6 +29,8 @@ pub(super) struct Restored {
     lanes: HashMap<SubscriptionId, Vec<LaneState>>,
     /// Subscriptions that were given their start already.
     seen: Ids,
+    /// Of these, those that are gone since.
+    gone: HashSet<SubscriptionId>,
     replays: HashMap<SubscriptionId, Vec<Replay>>,
     /// Whether it had stored all it had done.
     pub(super) clean: bool,
@@ -137,14 +139,20 @@ impl Shard {
         self.rouse_in(old, id);
         match now {
             Some(route) => self.place_subscriber(Arc::clone(route)),
-            None => self.remove_subscriber(id),
+            None => {
+                if self.restored.seen.has(id) {
+                    self.restored.gone.insert(id);
+                }
+                self.remove_subscriber(id);
+            }
         }
     }
 
     fn update_parts(&mut self, table: &Table) {
         let stale: Vec<u32> = self.parts.iter().filter(|(_, part)| !is_current(table, &part.topic)).map(|(number, _)| *number).collect();
         stale.into_iter().for_each(|number| self.remove_part(number));
-        let absent: Vec<_> = self.restored.seen.0.iter().filter(|id| !table.subscriptions.contains_key(id)).copied().collect();
+        let is_absent = |id: &&SubscriptionId| !table.subscriptions.contains_key(id) && !self.restored.gone.contains(id);
+        let absent: Vec<_> = self.restored.seen.0.iter().filter(is_absent).copied().collect();
         for (name, topic) in &table.topics {
             for partition in 0..topic.topic.spec.partitions {
                 match self.numbers.get(&(name.clone(), partition)).and_then(|number| self.parts.get_mut(number)) {
