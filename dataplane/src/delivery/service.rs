@@ -202,19 +202,25 @@ impl Handle {
         }
     }
 
-    /// Gives every shard the new table; resolves once what it means for progress is stored.
+    /// Gives every shard the new table; resolves once what it means for progress is stored. Never where a shard has ended: what is not in
+    /// force must not be acknowledged, and the next process hears of it again.
     pub async fn apply(&self, table: &Arc<Table>) {
+        if self.ask_tables(table).await.is_none() {
+            std::future::pending().await
+        }
+    }
+
+    async fn ask_tables(&self, table: &Arc<Table>) -> Option<()> {
         let mut answers = Vec::new();
         for shard in self.commands.iter() {
             let (answer, applied) = oneshot::channel();
-            if shard.send(Command::Table(Arc::clone(table), answer)).await.is_ok() {
-                answers.push(applied);
-            }
+            shard.send(Command::Table(Arc::clone(table), answer)).await.ok()?;
+            answers.push(applied);
         }
         for applied in answers {
-            // A shard that ends meanwhile has nothing to apply.
-            drop(applied.await);
+            applied.await.ok()?;
         }
+        Some(())
     }
 
     /// No new attempts; resolves once those under way have ended and all progress is stored.
