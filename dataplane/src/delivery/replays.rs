@@ -161,12 +161,11 @@ impl Shard {
         let Some(subscriber) = self.subscribers.get(&id) else { return };
         let runs: Vec<_> = subscriber.replays.runs.values().map(|run| (run.row.id, run.row.state, run.row.waiting)).collect();
         for (replay, state, waiting) in runs {
-            match state {
-                ReplayState::Running => self.finish_replay(id, replay),
-                ReplayState::Cancelled if waiting > 0 => self.clear_replay(id, replay),
-                _ => {}
+            if state == ReplayState::Cancelled && waiting > 0 {
+                self.clear_replay(id, replay);
             }
         }
+        self.finish_replays(id);
     }
 
     /// The subscription's replays, the newest first; `None` when it is not here.
