@@ -144,7 +144,7 @@ pub(super) async fn attempt(context: Rc<Context>, outfit: Outfit, items: Items) 
         let size = item.stored.as_ref().map_or(0, |stored| stored.record.event.size());
         match loaded {
             Err(loss) => lost.push((item, loss)),
-            Ok(()) if expired => lost.push((item, Loss::Never(Reason::Expired, "its time to live had passed".into()))),
+            Ok(()) if expired => lost.push((item, expiry())),
             Ok(()) if !ready.is_empty() && bytes + size > outfit.max_bytes => rest.push(item),
             Ok(()) => {
                 bytes += size;
@@ -152,11 +152,23 @@ pub(super) async fn attempt(context: Rc<Context>, outfit: Outfit, items: Items) 
             }
         }
     }
+    if ready.len() > 1 {
+        // Loading some of them took time in which others may have expired.
+        let now = context.clock.now();
+        let is_expired = |item: &Item| item.stored.as_ref().is_some_and(|stored| stored.record.is_expired(now));
+        let (expired, rest): (Items, Items) = ready.into_iter().partition(is_expired);
+        lost.extend(expired.into_iter().map(|item| (item, expiry())));
+        ready = rest;
+    }
     let Outfit { was_probe, had_token, behind, .. } = outfit;
     let route = Arc::clone(&outfit.route);
     let ending = if ready.is_empty() { Ending::Unsent } else { send(&context, outfit, &ready).await };
     let duration = context.clock.instant().saturating_duration_since(start);
     Done::Attempt(Box::new(Attempted { route, items: ready, lost, rest, was_probe, had_token, behind, ending, at, duration }))
+}
+
+fn expiry() -> Loss {
+    Loss::Never(Reason::Expired, "its time to live had passed".into())
 }
 
 async fn send(context: &Context, outfit: Outfit, items: &[Item]) -> Ending {
