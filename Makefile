@@ -19,7 +19,7 @@ test: bootstrap fmt lint ## Format check, lints, all tests (cold: under 35 minut
 	cargo build --package posthorn
 	cargo test --workspace
 
-sim: bootstrap ## Simulate SEEDS=10000 seeds, half of them plain, half with all there is; or from FIRST=… on: crashes, disks, networks, endpoints (200 of them are in `make test`)
+sim: bootstrap ## Simulate SEEDS=10000 seeds, a third of each kind; or from FIRST=… on: crashes, disks, networks, endpoints, changes (300 of them are in `make test`)
 	cargo build --release --workspace --bin posthorn-sim
 	$${CARGO_TARGET_DIR:-target}/release/posthorn-sim $(or $(SEEDS),10000) $(FIRST)
 

@@ -12,6 +12,7 @@ use posthorn_domain::direction::Direction;
 use posthorn_domain::event::{AttrKind, DataKind, EventBuilder};
 use posthorn_domain::problem::{Code, Problem};
 use posthorn_domain::qos::Durability;
+use posthorn_domain::reason::Reason;
 use posthorn_domain::record::Record;
 use posthorn_domain::time::Time;
 use posthorn_storage::state::memory::Memory;
@@ -21,6 +22,7 @@ use crate::control::{Control, Status};
 use crate::node::{Node, number_of};
 use crate::oracle::{Event, PUBLISHER, SOURCE, event_of};
 use crate::plan::TYPES;
+use crate::plan::third::STRICT;
 use crate::random::Random;
 use crate::world::{World, sleep};
 
@@ -43,17 +45,21 @@ impl Publisher {
     fn make(&mut self, world: &World) -> usize {
         let random = &mut self.random;
         self.left -= 1;
-        let event = Event {
+        let mut event = Event {
             topic: random.index(world.plan.topics.len()),
             key: random.percent(70).then(|| random.below(4)),
             ty: random.below(TYPES),
             durability: random.pick(&[Durability::Sync, Durability::Sync, Durability::Log, Durability::None]),
             size: random.index(700) + if world.plan.flood { 1_500 } else { 0 },
             ttl: random.percent(10).then(|| random.within(1, 20)),
+            strict: false,
+            life: 0,
             acked: None,
             kept: None,
         };
-        world.oracle.lock().make(event)
+        let mut oracle = world.oracle.lock();
+        event.strict = world.plan.third.as_ref().is_some_and(|third| third.is_strict(oracle.events.len()));
+        oracle.make(event)
     }
 
     /// What goes out next: now and then something again, else something new.
@@ -92,12 +98,19 @@ pub(crate) async fn publish(world: Arc<World>, node: Rc<Node>, publisher: Rc<Ref
 }
 
 fn begin(world: &World, node: &Node, event: usize) -> Begun {
-    let known = world.oracle.lock().events[event].clone();
+    let known = {
+        let mut oracle = world.oracle.lock();
+        oracle.sent_in(event);
+        oracle.events[event].clone()
+    };
     let mut builder = EventBuilder::new(&format!("e{event}"), SOURCE, &format!("type.{}", known.ty));
     builder.push("datacontenttype", AttrKind::String, "application/json");
     builder.push("durability", AttrKind::String, known.durability.as_str());
     if let Some(ttl) = known.ttl {
         builder.push("expirytime", AttrKind::String, &world.now().after(Duration::from_secs(ttl)).to_string());
+    }
+    if known.strict {
+        builder.push("schemas", AttrKind::String, &format!("{STRICT}:1"));
     }
     if let Some(key) = known.key {
         builder.push("partitionkey", AttrKind::String, &format!("key-{key}"));
@@ -129,7 +142,8 @@ fn settled(world: &World, event: usize, result: Result<Outcome, Problem>) -> boo
         Ok(Outcome::DeadLettered { .. }) => true,
         Err(problem) => {
             world.note(format_args!("event {event} is refused: {}", problem.type_uri()));
-            !matches!(problem.code(), Code::Unavailable | Code::RateLimited | Code::Draining)
+            // A topic that is gone is made again.
+            !matches!(problem.code(), Code::Unavailable | Code::RateLimited | Code::Draining | Code::TopicUnknown)
         }
     }
 }
@@ -229,6 +243,10 @@ pub(crate) async fn set(world: &World, node: &Node, control: &RefCell<Control>, 
         let mut oracle = world.oracle.lock();
         oracle.silent[number] = (status != Status::Active).then(|| world.now());
         oracle.ready[number] = if status == Status::Active { world.now() } else { Time::MAX };
+        if status == Status::Deleted && !world.disk.is_dead() {
+            let life = oracle.life;
+            oracle.changes.deleted.insert(number, life);
+        }
     }
     world.note(format_args!("subscription {number} is {status:?}"));
 }
@@ -243,6 +261,9 @@ pub(crate) async fn disable(world: Arc<World>, node: Rc<Node>, control: Rc<RefCe
         let active = number.filter(|number| control.borrow().statuses[*number] == Status::Active);
         if let Some(number) = active {
             world.note(format_args!("subscription {number} is disabled: {reason}"));
+            if reason == Reason::EndpointGone.as_str() {
+                world.oracle.lock().check_gone(number, world.now());
+            }
             set(&world, &node, &control, number, Status::Disabled).await;
         }
     }

@@ -14,6 +14,7 @@ use posthorn_storage::state::memory::Memory;
 use posthorn_storage::state::{DeadLetterFilter, State};
 
 use crate::control::{Control, Status};
+use crate::leftovers::is_of_now;
 use crate::node::number_of;
 use crate::oracle::{End, Oracle, Place, event_of};
 use crate::plan::more::More;
@@ -43,15 +44,15 @@ impl Letters {
 
 /// Looks at every event and every subscription that wants it.
 pub(crate) fn accounts(world: &World, control: &Control, state: &Memory) {
-    let [letters, of_replays] = letters(world, state);
     let mut oracle = world.oracle.lock();
+    let [letters, of_replays] = letters(world, state, &mut oracle);
     let now = world.now();
     for (number, wanted) in world.plan.subscriptions.iter().enumerate() {
         if control.statuses[number] == Status::Deleted {
             continue;
         }
         for event in 0..oracle.events.len() {
-            let Some(kept) = oracle.events[event].kept.filter(|_| oracle.wanted(number, event)) else { continue };
+            let Some(kept) = oracle.events[event].kept.filter(|_| oracle.owed(number, event)) else { continue };
             let delivery = oracle.deliveries.get(&(number, event)).cloned().unwrap_or_default();
             let expired = |by: Time| kept.expires.is_some_and(|expires| expires <= by);
             // What would be due behind the greatest age is given up when that is known.
@@ -59,7 +60,9 @@ pub(crate) fn accounts(world: &World, control: &Control, state: &Memory) {
             let too_old = oldest.is_some_and(|oldest| oldest < delivery.last.after(LONGEST_WAIT));
             let given_up = expired(now) || delivery.requests >= wanted.attempts || too_old || delivery.gone;
             let gone = oracle.is_gone(kept.place, kept.offset);
-            let told = letters.reason(number, event, kept.place, kept.offset);
+            // What is held for whoever needs it never becomes one: it is of an event that the power took from there.
+            let held = world.plan.third.is_some() && (!kept.letters || wanted.never) && holds_all(world);
+            let told = letters.reason(number, event, kept.place, kept.offset).filter(|told| !held || *told != Reason::RetentionPassed);
             let done = match told {
                 _ if delivery.taken.is_some() || oracle.is_before(number, kept.place, kept.offset) => true,
                 Some(Reason::RetentionPassed) => world.plan.more.is_some(),
@@ -107,7 +110,7 @@ fn replays(world: &World, control: &Control, state: &Memory, letters: &Letters, 
             .get(&run.place)
             .map_or_else(Vec::new, |log| log.range(run.range.clone()).map(|(offset, event)| (*offset, *event)).collect());
         for (offset, event) in events {
-            if !oracle.wanted(run.subscription, event) {
+            if !oracle.wanted_by_all(run.subscription, event) {
                 continue;
             }
             let Some(kept) = oracle.events[event].kept.filter(|kept| (kept.place, kept.offset) == (run.place, offset)) else { continue };
@@ -123,13 +126,16 @@ fn replays(world: &World, control: &Control, state: &Memory, letters: &Letters, 
 }
 
 /// Of deliveries, and of replays.
-fn letters(world: &World, state: &Memory) -> [Letters; 2] {
+fn letters(world: &World, state: &Memory, oracle: &mut Oracle) -> [Letters; 2] {
     let (mut found, mut after) = ([Letters::default(), Letters::default()], None);
     loop {
         let page = state.dead_letters(&DeadLetterFilter::default(), after, 1000).expect("memory can be read");
         for letter in &page.items {
             let subscription = world.plan.subscriptions.iter().position(|wanted| Some(wanted.id) == letter.subscription);
             let Some((subscription, record)) = subscription.zip(Record::decode(&letter.record).ok()) else { continue };
+            if !is_of_now(world, oracle, letter, subscription) {
+                continue;
+            }
             let letters = &mut found[usize::from(letter.replay.is_some())];
             if let Some(event) = event_of(&record) {
                 letters.single.insert((subscription, event), letter.reason);
@@ -158,7 +164,10 @@ pub(crate) fn readers(oracle: &Oracle, readings: &[Rc<RefCell<Reading>>]) -> Opt
     readings.iter().find_map(|reading| {
         let reading = reading.borrow();
         let logs = oracle.log.iter().filter(|((topic, _), _)| *topic == reading.topic());
-        let ends = logs.filter_map(|((_, partition), log)| Some((*partition, log.last_key_value()?.0 + 1)));
+        // What retention has taken nobody can be given.
+        let logs =
+            logs.filter_map(|(place, log)| Some((*place, *log.last_key_value()?.0))).filter(|(place, last)| !oracle.is_gone(*place, *last));
+        let ends = logs.map(|((_, partition), last)| (partition, last + 1));
         let behind = |(partition, end): &(u32, u64)| reading.expected.get(partition).copied().unwrap_or(0) < *end;
         ends.clone().find(behind).map(|(partition, end)| {
             format!("a reader of topic {} stands at {:?}, and {partition} ends at {end}", reading.topic(), reading.expected)

@@ -14,6 +14,8 @@ use crate::random::Random;
 
 /// What a power loss keeps or loses as a whole.
 const SECTOR: usize = 512;
+/// What a disk says that cannot read.
+const EIO: i32 = 5;
 
 /// The disk of the machine, through all lives of the process on it.
 #[derive(Clone)]
@@ -44,7 +46,19 @@ struct Inner {
     full: bool,
     fail_write: bool,
     fail_sync: bool,
+    fail_reads: Option<Reads>,
+    /// Reads that have failed.
+    failed: u64,
     random: Random,
+}
+
+/// Which reads fail.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Reads {
+    /// The next one.
+    Next,
+    /// All.
+    All,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -88,6 +102,8 @@ impl SimDisk {
             full: false,
             fail_write: false,
             fail_sync: false,
+            fail_reads: None,
+            failed: 0,
             random,
         };
         Self(Arc::new(Mutex::new(inner)))
@@ -101,6 +117,7 @@ impl SimDisk {
         inner.fuse = None;
         inner.fail_write = false;
         inner.fail_sync = false;
+        inner.fail_reads = None;
         Attached { disk: self.clone(), life: inner.life }
     }
 
@@ -128,6 +145,16 @@ impl SimDisk {
     pub fn fail_next(&self, sync: bool) {
         let mut inner = self.0.lock();
         if sync { inner.fail_sync = true } else { inner.fail_write = true }
+    }
+
+    /// These reads of what stands in files fail from now on.
+    pub fn fail_reads(&self, which: Option<Reads>) {
+        self.0.lock().fail_reads = which;
+    }
+
+    /// How many reads have failed.
+    pub fn failed_reads(&self) -> u64 {
+        self.0.lock().failed
     }
 
     /// Spoils one byte of a segment that is closed; tells the folder.
@@ -364,8 +391,13 @@ impl Disk for Attached {
 
 impl DiskFile for Handle {
     fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
-        let inner = self.disk.0.lock();
+        let mut inner = self.disk.0.lock();
         inner.alive(self.life)?;
+        if let Some(which) = inner.fail_reads {
+            inner.fail_reads = (which == Reads::All).then_some(which);
+            inner.failed += 1;
+            return Err(io::Error::from_raw_os_error(EIO));
+        }
         let content = &inner.files[&self.file].now;
         let from = place(at).min(content.len());
         let count = buffer.len().min(content.len() - from);

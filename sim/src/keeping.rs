@@ -137,8 +137,10 @@ pub(crate) async fn keep_reading(world: Arc<World>, node: Rc<Node>, keeping: Rc<
         keeping.borrow_mut().next.clear();
         let turns = keeping.borrow_mut().random.within(1, 15);
         for _ in 0..turns {
-            if !turn(&world, &node, &keeping, &mut session).await {
-                return;
+            match turn(&world, &node, &keeping, &mut session).await {
+                Turn::Next => {}
+                Turn::OpenAgain => break,
+                Turn::Over => return,
             }
         }
     }
@@ -181,16 +183,27 @@ async fn make(world: &World, node: &Node, keeping: &RefCell<Keeping>) -> bool {
     true
 }
 
-/// One page, and perhaps a commit of some of it. False when the process has ended.
-async fn turn(world: &World, node: &Node, keeping: &RefCell<Keeping>, session: &mut Session) -> bool {
+/// What comes after a page.
+enum Turn {
+    /// The next one.
+    Next,
+    /// The disk could not be read, so the session is over.
+    OpenAgain,
+    /// The process has ended.
+    Over,
+}
+
+/// One page, and perhaps a commit of some of it.
+async fn turn(world: &World, node: &Node, keeping: &RefCell<Keeping>, session: &mut Session) -> Turn {
     let (limit, pause, commits) = {
         let random = &mut keeping.borrow_mut().random;
         (random.index(20) + 1, random.within(20, 900), random.percent(60))
     };
     // No wait: of those who wait for a topic, tokio would choose the order.
+    let failed = world.disk.failed_reads();
     let next = session.next(limit, Duration::ZERO).await;
     if world.disk.is_dead() {
-        return false;
+        return Turn::Over;
     }
     match next {
         Ok(page) => {
@@ -199,14 +212,19 @@ async fn turn(world: &World, node: &Node, keeping: &RefCell<Keeping>, session: &
                 let places: Vec<_> = page.places.iter().map(|((_, partition), next)| (partition, next)).collect();
                 world.note(format_args!("{} is given what comes before {places:?}", keeping.borrow().name));
                 if commits && !commit(world, node, keeping, &page, before).await {
-                    return false;
+                    return Turn::Over;
                 }
             }
         }
         Err(problem) if problem.code() == Code::CursorExpired => {
             if !begin_anew(world, node, keeping).await {
-                return false;
+                return Turn::Over;
             }
+        }
+        Err(problem) if problem.code() == Code::Unavailable && world.disk.failed_reads() > failed => {
+            world.note(format_args!("{} hears {}", keeping.borrow().name, problem.detail()));
+            sleep(pause).await;
+            return Turn::OpenAgain;
         }
         Err(problem) => {
             let text = format!("{} hears {}", keeping.borrow().name, problem.detail());
@@ -214,7 +232,7 @@ async fn turn(world: &World, node: &Node, keeping: &RefCell<Keeping>, session: &
         }
     }
     sleep(pause).await;
-    !session.is_over()
+    if session.is_over() { Turn::Over } else { Turn::Next }
 }
 
 async fn commit(world: &World, node: &Node, keeping: &RefCell<Keeping>, page: &Page, mut places: BTreeMap<u32, u64>) -> bool {

@@ -6,10 +6,12 @@
 //! stands a store that forgets by the same rules.
 
 mod actors;
+mod changing;
 mod check;
 mod control;
 pub mod disk;
 mod keeping;
+mod leftovers;
 mod network;
 mod node;
 pub mod oracle;

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use posthorn_sim::plan::more::MORE_FROM;
+use posthorn_sim::plan::third::THIRD_FROM;
 use posthorn_sim::run::run;
 use posthorn_sim::sweep::sweep;
 
@@ -16,8 +17,10 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         (_, Some(count), first) => {
-            // Without a first seed, half of each kind.
-            let firsts = first.map_or(vec![(0, count / 2), (MORE_FROM, count - count / 2)], |first| vec![(first, count)]);
+            // Without a first seed, a third of each kind.
+            let third = count / 3;
+            let each = vec![(0, third), (MORE_FROM, third), (THIRD_FROM, count - 2 * third)];
+            let firsts = first.map_or(each, |first| vec![(first, count)]);
             let mut found = false;
             for (first, count) in firsts {
                 let outcome = sweep(first..first + count);

@@ -63,12 +63,12 @@ impl Network {
     async fn exchange(&self, head: Head, body: Pieces, deadline: Duration) -> Result<Reply, SendError> {
         let request = Request::read(&head, &body);
         let (now, began) = (self.world.now(), self.world.clock().instant());
-        let act = self.endpoints.borrow_mut()[request.subscription].act(now);
-        let Request { subscription, events, webhook_id, attempt, replay } = request;
+        let act = self.endpoints.borrow_mut()[request.subscription].act(now, self.world.plan.third.is_some());
+        let Request { subscription, url, events, webhook_id, attempt, replay } = request;
         let again = if replay { ", a replay" } else { "" };
         let shown = format!("{events:?} to subscription {subscription}, attempt {attempt}{again}");
         self.world.note(format_args!("request {shown}: {act:?}"));
-        let number = self.world.oracle.lock().request(subscription, events, replay, &webhook_id, now);
+        let number = self.world.oracle.lock().request((subscription, url), events, replay, &webhook_id, now);
         let mut flight = Flight { world: &self.world, number: Some(number), taken: false };
         let acting = async {
             match act {
@@ -123,7 +123,8 @@ impl Transport for Network {
 }
 
 impl Endpoint {
-    fn act(&mut self, now: Time) -> Act {
+    /// `slowly`: it takes its time to say that it is gone, so that the URL may have changed by then.
+    fn act(&mut self, now: Time, slowly: bool) -> Act {
         let random = &mut self.random;
         let well = Act::Answer { after: random.within(1, 30), status: OK, retry_after: None };
         match self.nature {
@@ -131,7 +132,10 @@ impl Endpoint {
             Nature::Dead => Act::Hang,
             Nature::Slow => Act::Answer { after: random.within(200, 5_000), status: OK, retry_after: None },
             Nature::Flaky => flaky(random, well),
-            Nature::Leaving if random.percent(3) => Act::Answer { after: 5, status: 410, retry_after: None },
+            Nature::Leaving if random.percent(3) => {
+                let after = if slowly { random.within(5, 900) } else { 5 };
+                Act::Answer { after, status: 410, retry_after: None }
+            }
             Nature::Leaving => flaky(random, well),
             Nature::Outages => {
                 if now >= self.well_until && now >= self.out.0 {
@@ -178,6 +182,7 @@ fn reply(status: u16, retry_after: Option<u64>, began: Instant) -> Reply {
 /// What an endpoint reads in a request.
 struct Request {
     subscription: usize,
+    url: u32,
     events: Vec<usize>,
     webhook_id: String,
     attempt: String,
@@ -194,7 +199,10 @@ impl Request {
         let text: Vec<u8> = body.concat();
         let text = String::from_utf8_lossy(&text);
         let events = text.split("\"n\":\"e").skip(1).filter_map(|rest| rest.split('"').next()?.parse().ok()).collect();
+        // `POST /v3`: the third after the first, which has no number.
+        let path = head.lines().next().and_then(|line| line.split(' ').nth(1)).unwrap_or_default();
         Self {
+            url: path.strip_prefix("/v").and_then(|number| number.parse().ok()).unwrap_or(0),
             subscription: number.expect("hosts are ours"),
             events,
             webhook_id: header("webhook-id").unwrap_or_default(),

@@ -1,7 +1,7 @@
 //! One life of the process: the real log, pipeline, shards, writer and readers, wired as `app` wires them, all on this thread.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -18,13 +18,13 @@ use posthorn_dataplane::ingest::{DeadLetterSink, Dedup, Parts, Pipeline, rebuild
 use posthorn_dataplane::operations::{Note, Reporter};
 use posthorn_dataplane::read::{Reader, Shares, TailNotify};
 use posthorn_dataplane::readers::{self, Keep, Readers};
-use posthorn_dataplane::route::{Builder, Live, Table};
+use posthorn_dataplane::route::{Applied, Builder, Live, Table};
 use posthorn_dataplane::telemetry::IngestMetrics;
 use posthorn_domain::guard::Guard;
 use posthorn_domain::ids::SubscriptionId;
 use posthorn_domain::names::TopicName;
 use posthorn_domain::record::Stored;
-use posthorn_domain::snapshot::Delta;
+use posthorn_domain::snapshot::{Delta, Nack};
 use posthorn_storage::attempts::{self, AttemptLog};
 use posthorn_storage::log::segments::{Config, SegmentLog};
 use posthorn_storage::log::{Log, TailSink};
@@ -63,6 +63,8 @@ pub(crate) struct Node {
     builder: RefCell<Builder>,
     applying: tokio::sync::Mutex<()>,
     dedup: Arc<Dedup>,
+    /// Topics whose recent ids are known already.
+    remembered: RefCell<BTreeSet<(TopicName, u64)>>,
     shards: RefCell<Vec<JoinHandle<()>>>,
     state: Arc<dyn State>,
     _tail: Arc<Tail>,
@@ -223,6 +225,7 @@ impl Node {
             pace,
             segments,
             dedup,
+            remembered: RefCell::default(),
             shards: RefCell::new(shards),
             state,
             _tail: tail,
@@ -230,25 +233,70 @@ impl Node {
         })
     }
 
-    /// Puts a change of the snapshot in force, as `app` does.
-    pub(crate) async fn apply(&self, delta: &Delta) {
+    /// Puts a change of the snapshot in force, as `app` does. False when the disk had no place for a topic.
+    pub(crate) async fn apply(&self, delta: &Delta) -> bool {
         // As the link to the control plane does: one after the other.
         let _turn = self.applying.lock().await;
         let base: Arc<Table> = self.live.snapshot();
-        let applied = self.builder.borrow_mut().apply(&base, delta);
-        if !applied.nacks.is_empty() && !self.world.disk.is_dead() {
-            self.world.oracle.lock().broken("I8", format!("{:?}", applied.nacks));
+        let lives = self.segments.topics();
+        let Applied { table, nacks, removed_topics } = self.builder.borrow_mut().apply(&base, delta);
+        let refused = nacks.iter().any(is_of_disk);
+        if !refused && !nacks.is_empty() && !self.world.disk.is_dead() {
+            self.world.oracle.lock().broken("I8", format!("{nacks:?}"));
         }
-        let table = Arc::new(applied.table);
+        self.note_wiped(&lives);
+        let table = Arc::new(table);
         if table.changes.topics {
-            for route in table.topics.values() {
-                if let Err(error) = rebuild(&self.dedup, route, self.world.now()).await {
-                    self.world.oracle.lock().broken("I3", format!("duplicates cannot be known again: {error}"));
-                }
-            }
+            self.remember(&table).await;
         }
         self.handle.apply(&table).await;
         self.live.publish(table);
+        removed_topics.iter().for_each(|name| self.clean_up(name));
+        if !refused {
+            self.world.oracle.lock().end_burials(self.world.now());
+        }
+        !refused
+    }
+
+    /// Knows the recent ids of topics that are new to this process, before the first event is taken in.
+    async fn remember(&self, table: &Table) {
+        for (name, route) in &table.topics {
+            let is_new = self.remembered.borrow_mut().insert((name.clone(), route.topic.meta.incarnation));
+            if is_new && let Err(error) = rebuild(&self.dedup, route, self.world.now()).await {
+                self.world.oracle.lock().broken("I3", format!("duplicates cannot be known again: {error}"));
+            }
+        }
+    }
+
+    /// Topics that were made anew took the logs of earlier ones away.
+    fn note_wiped(&self, before: &[(TopicName, u64)]) {
+        if self.world.disk.is_dead() {
+            return;
+        }
+        let now = self.segments.topics();
+        let wiped = before.iter().filter(|life| !now.contains(life)).filter_map(|(name, _)| number_of(name));
+        for topic in wiped {
+            let mut oracle = self.world.oracle.lock();
+            oracle.bury(topic);
+            oracle.changes.unclean.insert(topic);
+        }
+    }
+
+    /// Forgets a topic that was deleted; the process may end in the middle of that.
+    fn clean_up(&self, name: &TopicName) {
+        let Some(topic) = number_of(name) else { return };
+        let removed = self.segments.remove(name);
+        if self.world.disk.is_dead() {
+            return self.world.crashed.notify_one();
+        }
+        let mut oracle = self.world.oracle.lock();
+        if let Err(error) = removed {
+            oracle.broken("I2", format!("{name} cannot be deleted: {error}"));
+        }
+        oracle.bury(topic);
+        if self.state.remove_topic(name).is_err() {
+            oracle.changes.unclean.insert(topic);
+        }
     }
 
     /// What can be read of a partition.
@@ -310,6 +358,11 @@ impl Node {
         while self.segments.step() {}
         in_order && self.state.commit(Batch::new(), true).is_ok()
     }
+}
+
+/// A topic cannot be made on a disk that is full or fails: it is tried again.
+fn is_of_disk(nack: &Nack) -> bool {
+    nack.resource.starts_with("topics/") && (nack.reason.contains("no storage space") || nack.reason.contains("as the simulation wants it"))
 }
 
 /// Does what the flushers' threads do, at the disk's pace.

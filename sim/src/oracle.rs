@@ -1,6 +1,7 @@
 //! Knows what was promised and sees what happens: events as publishers made them, the log as its tail tells it, requests as endpoints
 //! get them. Says which promise is broken, by its number.
 
+pub mod changes;
 pub mod more;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,6 +35,10 @@ pub struct Event {
     pub size: usize,
     /// Seconds to live that it asks for itself.
     pub ttl: Option<u64>,
+    /// Whether its schema forbids dead letters.
+    pub strict: bool,
+    /// The life of its topic in which it was sent in last.
+    pub life: u32,
     /// Where it was said to be.
     pub acked: Option<(Place, u64)>,
     /// Where it is in the log.
@@ -90,6 +95,8 @@ pub struct Delivery {
     pub taken: Option<(Time, u32, bool)>,
     /// Whether an endpoint answered it with 410.
     pub gone: bool,
+    /// When an endpoint first did not take it and the process knew, and in which life: then it waits for another attempt.
+    pub waits: Option<(Time, u32)>,
 }
 
 /// A record that some part of the process may still hold.
@@ -101,6 +108,7 @@ struct Held {
 /// A request that is under way.
 struct Flight {
     subscription: usize,
+    url: u32,
     replay: bool,
     events: Vec<usize>,
 }
@@ -139,11 +147,13 @@ pub struct Oracle {
     pub repeats: u32,
     /// Retention, pulled subscriptions, replays.
     pub more: more::MoreSeen,
+    /// Changes of resources.
+    pub changes: changes::Changes,
     held: Vec<Held>,
     max_held: usize,
     well: Vec<bool>,
     limits: Vec<u32>,
-    wants: Vec<(Option<usize>, Option<u64>, bool)>,
+    ordered: Vec<bool>,
     in_flight: Vec<u32>,
     /// When each last ended a request.
     served: Vec<Time>,
@@ -186,11 +196,12 @@ impl Oracle {
             most_held: 0,
             repeats: 0,
             more: more::MoreSeen::of(plan),
+            changes: changes::Changes::of(plan),
             held: Vec::new(),
             max_held: plan.max_held(),
             well: plan.subscriptions.iter().map(|wanted| wanted.nature == Nature::Healthy && !wanted.rated).collect(),
             limits: plan.subscriptions.iter().map(|wanted| wanted.in_flight.min(most)).collect(),
-            wants: plan.subscriptions.iter().map(|wanted| (wanted.topic, wanted.ty, wanted.ordered)).collect(),
+            ordered: plan.subscriptions.iter().map(|wanted| wanted.ordered).collect(),
             in_flight: vec![0; plan.subscriptions.len()],
             served: vec![Time::ZERO; plan.subscriptions.len()],
             flights: BTreeMap::new(),
@@ -210,14 +221,12 @@ impl Oracle {
         self.events.len() - 1
     }
 
-    /// Whether the subscription wants the event.
-    pub fn wanted(&self, subscription: usize, event: usize) -> bool {
-        let ((topic, ty, _), event) = (self.wants[subscription], &self.events[event]);
-        topic.is_none_or(|topic| topic == event.topic) && ty.is_none_or(|ty| ty == event.ty)
-    }
-
     /// A publisher was told that its event is kept there.
     pub fn acked(&mut self, event: usize, place: Place, offset: u64) {
+        // Where its topic goes, or was gone before the answer came, nothing is promised.
+        if self.is_going(place.0) || self.events[event].life != self.life_of(event) {
+            return;
+        }
         self.events[event].acked = Some((place, offset));
         let there = self.log.get(&place).and_then(|log| log.get(&offset)).copied();
         match (there, self.events[event].durability) {
@@ -231,6 +240,9 @@ impl Oracle {
 
     /// The log says that these can be read now.
     pub fn durable(&mut self, place: Place, records: &[impl AsRef<Stored>], now: Time) {
+        if self.is_going(place.0) {
+            return;
+        }
         for stored in records.iter().map(AsRef::as_ref) {
             let expected = self.log.get(&place).and_then(|log| log.last_key_value()).map_or(0, |(offset, _)| offset + 1);
             if stored.offset < expected {
@@ -242,7 +254,6 @@ impl Oracle {
 
     fn keep(&mut self, place: Place, stored: &Stored, now: Time) {
         let Some(event) = event_of(&stored.record) else { return };
-        let known = &mut self.events[event];
         let record = &stored.record;
         let kept = Kept {
             place,
@@ -254,7 +265,8 @@ impl Oracle {
             at: now,
             life: self.life,
         };
-        let before = known.kept.replace(kept);
+        self.check_life(event, &kept);
+        let before = self.events[event].kept.replace(kept);
         self.log.entry(place).or_default().insert(stored.offset, event);
         if let Some(before) = before {
             if self.is_gone(before.place, before.offset) {
@@ -308,7 +320,7 @@ impl Oracle {
     }
 
     /// A request reaches an endpoint; tells its number.
-    pub fn request(&mut self, subscription: usize, events: Vec<usize>, replay: bool, webhook_id: &str, now: Time) -> u64 {
+    pub fn request(&mut self, (subscription, url): (usize, u32), events: Vec<usize>, replay: bool, webhook_id: &str, now: Time) -> u64 {
         self.in_flight[subscription] += 1;
         if self.in_flight[subscription] > self.limits[subscription] {
             let text = format!("{} requests at a time to subscription {subscription}", self.in_flight[subscription]);
@@ -317,12 +329,7 @@ impl Oracle {
         if self.silent[subscription].is_some_and(|since| now.since(since) > GRACE) {
             self.broken("I2", format!("a request went to subscription {subscription}, which does not deliver"));
         }
-        if replay {
-            self.replays(subscription, &events, now);
-        } else {
-            self.check_order(subscription, &events);
-            events.iter().for_each(|event| self.requested(subscription, *event, now));
-        }
+        self.check_url(subscription, url, now);
         if let [event] = events.as_slice() {
             let topic = format!("topic-{}", self.events[*event].topic);
             let own = MessageId::of_event(&topic, PUBLISHER, SOURCE, &format!("e{event}")).to_string();
@@ -330,8 +337,15 @@ impl Oracle {
                 self.broken("I3", format!("event {event} went to subscription {subscription} as {webhook_id}; its id is {own}"));
             }
         }
+        let events = self.there(subscription, &events, now);
+        if replay {
+            self.replays(subscription, &events, now);
+        } else {
+            self.check_order(subscription, &events);
+            events.iter().for_each(|event| self.requested(subscription, *event, now));
+        }
         self.next += 1;
-        self.flights.insert(self.next, Flight { subscription, replay, events });
+        self.flights.insert(self.next, Flight { subscription, url, replay, events });
         self.next
     }
 
@@ -353,7 +367,7 @@ impl Oracle {
         let life = self.life;
         let is_first = self.deliveries.get(&(subscription, event)).is_none_or(|delivery| delivery.requests == 0);
         let well = self.well[subscription];
-        if is_first && well && kept.life == life && !self.refused {
+        if is_first && well && kept.life == life && !self.refused && !self.changes.stumbled {
             let late = now.since(kept.at.max(self.ready[subscription]).max(self.served[subscription]));
             self.latest = self.latest.max(late);
             if late > LATEST && late > LATEST + EXPIRED * self.expired_before(subscription, event, now) {
@@ -405,7 +419,9 @@ impl Oracle {
     /// gone out together.
     fn check_order(&mut self, subscription: usize, events: &[usize]) {
         let mut lines: BTreeMap<(Place, u64), Vec<u64>> = BTreeMap::new();
-        for event in events.iter().filter(|event| self.wants[subscription].2 && !self.by_hand.contains(&(subscription, **event))) {
+        // What only another filter wanted may have been passed over before.
+        let counts = |event: &usize| !self.by_hand.contains(&(subscription, *event)) && self.wanted_by_all(subscription, *event);
+        for event in events.iter().filter(|event| self.ordered[subscription] && counts(event)) {
             if let (Some(key), Some(kept)) = (self.events[*event].key, self.events[*event].kept) {
                 lines.entry((kept.place, key)).or_default().push(kept.offset);
             }
@@ -446,10 +462,14 @@ impl Oracle {
         self.in_flight[flight.subscription] -= 1;
         self.served[flight.subscription] = now;
         let life = self.life;
+        let gone = gone && self.leaves(flight.subscription, flight.url);
         let deliveries = if flight.replay { &mut self.more.replayed } else { &mut self.deliveries };
         for event in flight.events {
             let delivery = deliveries.entry((flight.subscription, event)).or_default();
             delivery.gone |= gone;
+            if answered && !taken && delivery.waits.is_none() {
+                delivery.waits = Some((now, life));
+            }
             if taken {
                 let knew = delivery.taken.is_some_and(|(_, then, knew)| knew && then == life);
                 delivery.taken = Some((now, life, answered || knew));
@@ -460,6 +480,7 @@ impl Oracle {
     /// A life has ended: what was under way is lost.
     pub fn died(&mut self, how: End, now: Time) {
         self.end_doubts(now);
+        self.end_changes(now);
         self.ends.push((how, now, std::mem::take(&mut self.refused)));
         self.flights.clear();
         self.in_flight.iter_mut().for_each(|count| *count = 0);

@@ -1,6 +1,7 @@
 //! What a run is made of, drawn from its seed: topics, subscriptions and their endpoints, limits, and how many lives the process has.
 
 pub mod more;
+pub mod third;
 
 use std::time::Duration;
 
@@ -42,6 +43,8 @@ pub struct Plan {
     pub delivery: config::Delivery,
     /// What only later seeds have.
     pub more: Option<more::More>,
+    /// What only the newest seeds have.
+    pub third: Option<third::Third>,
 }
 
 /// A topic.
@@ -78,6 +81,17 @@ pub struct Wanted {
     /// What its endpoint is like.
     pub nature: Nature,
     spec: Value,
+}
+
+/// What of a subscription changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// Which of its URLs it delivers to.
+    pub url: u32,
+    /// The only topic that it wants; any if none.
+    pub topic: Option<usize>,
+    /// The only type that it wants.
+    pub ty: Option<u64>,
 }
 
 /// What an endpoint is like.
@@ -154,6 +168,7 @@ impl Plan {
             pending_bytes: if flood { 64 << 10 } else { random.pick(&[4 << 10, 1 << 20]) },
             delivery,
             more: None,
+            third: None,
         }
     }
 
@@ -162,8 +177,13 @@ impl Plan {
         // Not drawn, so that seeds stay what they were: of two in three memory has so few that more is in the store only.
         self.delivery.max_retries_in_memory = [1024, 1, 6][(seed % 3) as usize];
         self.delivery.max_unstored = [100_000, 12, 2, 100_000][(seed % 4) as usize];
+        self.third = (seed >= third::THIRD_FROM).then(|| third::Third::draw(seed, &mut self));
         if seed >= more::MORE_FROM {
-            self.more = Some(more::More::draw(seed, self.topics.len(), self.subscriptions.len(), &mut self.delivery));
+            let mut more = more::More::draw(seed, self.topics.len(), self.subscriptions.len(), &mut self.delivery);
+            if let Some(third) = &mut self.third {
+                third.fit(&mut more);
+            }
+            self.more = Some(more);
         }
         self
     }
@@ -232,18 +252,11 @@ impl Wanted {
         let max_age = random.pick(&[30, 600, 86_400]);
         let nature = random.pick(&[Nature::Healthy, Nature::Flaky, Nature::Flaky, Nature::Slow, Nature::Outages, Nature::Leaving]);
         let in_flight = random.pick(&[1, 2, 4, 16]);
-        let mut filters = Vec::new();
-        filters.extend(topic.map(|topic| json!({"topic": format!("topic-{topic}")})));
-        filters.extend(ty.map(|ty| json!({"exact": {"type": format!("type.{ty}")}})));
-        if filters.is_empty() {
-            filters.push(json!({"prefix": {"type": "type."}}));
-        }
         let mut limits = json!({"in_flight": in_flight});
         if rated {
             limits["rate"] = json!(random.pick(&[2.0, 20.0]));
         }
         let spec = json!({
-            "filters": filters,
             "endpoint": {
                 "url": format!("http://hook-{number}.example/"),
                 "format": random.pick(&["binary", "structured", "batch", "data"]),
@@ -268,9 +281,19 @@ impl Wanted {
         Self { id, topic, ty, ordered, never, in_flight, late, rated, attempts, max_age, nature, spec }
     }
 
+    /// What it is before anything of it changes.
+    pub fn version(&self) -> Version {
+        Version { url: 0, topic: self.topic, ty: self.ty }
+    }
+
     /// As the control plane sends it, with this status.
-    pub fn document(&self, status: &str, pulled: bool) -> Value {
+    pub fn document(&self, version: Version, status: &str, pulled: bool) -> Value {
         let mut document = self.spec.clone();
+        document["filters"] = Value::Array(version.filters());
+        if version.url > 0 {
+            let url = format!("{}v{}", document["endpoint"]["url"].as_str().unwrap_or_default(), version.url);
+            document["endpoint"]["url"] = json!(url);
+        }
         if pulled {
             document["mode"] = json!("pull");
         }
@@ -278,9 +301,21 @@ impl Wanted {
         document["status"] = json!(status);
         document
     }
+}
 
+impl Version {
     /// Whether it wants events of this topic and type.
     pub fn wants(&self, topic: usize, ty: u64) -> bool {
         self.topic.is_none_or(|wanted| wanted == topic) && self.ty.is_none_or(|wanted| wanted == ty)
+    }
+
+    fn filters(&self) -> Vec<Value> {
+        let mut filters = Vec::new();
+        filters.extend(self.topic.map(|topic| json!({"topic": format!("topic-{topic}")})));
+        filters.extend(self.ty.map(|ty| json!({"exact": {"type": format!("type.{ty}")}})));
+        if filters.is_empty() {
+            filters.push(json!({"prefix": {"type": "type."}}));
+        }
+        filters
     }
 }

@@ -96,6 +96,9 @@ async fn replay(world: &World, node: &Node, number: usize, random: &mut Random) 
     let topic = wanted.topic.unwrap_or_else(|| random.index(world.plan.topics.len()));
     let partition = u32::try_from(random.below(u64::from(world.plan.topics[topic].partitions))).unwrap_or(0);
     let Some((start, end)) = node.bounds(topic, partition).filter(|(start, end)| start < end) else { return };
+    if world.oracle.lock().is_going(topic) {
+        return;
+    }
     let from = random.within(start, end - 1);
     let range = from..random.within(from + 1, end);
     let mut bytes = [9; 16];

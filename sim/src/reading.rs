@@ -19,6 +19,8 @@ pub(crate) struct Reading {
     topic: usize,
     random: Random,
     cursor: String,
+    /// Whether the log has become shorter than the cursor: another try with it, later, could pass over what has come since.
+    stale: bool,
     /// The next offset that it is to get, by partition.
     pub(crate) expected: BTreeMap<u32, u64>,
 }
@@ -26,7 +28,7 @@ pub(crate) struct Reading {
 impl Reading {
     /// Of a reader that has read nothing.
     pub(crate) fn new(topic: usize, random: Random) -> Self {
-        Self { topic, random, cursor: "earliest".into(), expected: BTreeMap::new() }
+        Self { topic, random, cursor: "earliest".into(), stale: false, expected: BTreeMap::new() }
     }
 
     /// The topic's number.
@@ -36,6 +38,7 @@ impl Reading {
 
     /// A partition was found to end here, perhaps earlier than where it stood.
     pub(crate) fn clamp(&mut self, partition: u32, end: u64) {
+        self.stale |= self.expected.get(&partition).is_some_and(|next| *next > end);
         self.expected.entry(partition).and_modify(|next| *next = (*next).min(end));
     }
 
@@ -102,6 +105,7 @@ async fn read_on(world: &World, node: &Node, reading: &RefCell<Reading>) -> bool
     let topic = format!("topic-{}", reading.borrow().topic);
     let cursor = reading.borrow().cursor.clone();
     let query = Query { cursor: Some(cursor), ..Query::default() };
+    let failed = world.disk.failed_reads();
     let mut session = match node.reader.open(&topic, &query).await {
         Ok(session) => session,
         Err(problem) if problem.code() == Code::CursorExpired => return begin_anew(world, node, reading),
@@ -126,11 +130,23 @@ async fn read_on(world: &World, node: &Node, reading: &RefCell<Reading>) -> bool
                 node.look_at_starts(me.topic);
                 me.take(world, &slice);
                 me.cursor = slice.cursor.to_string();
+                me.stale = false;
                 if !slice.entries.is_empty() {
                     world.note(format_args!("a reader of {topic} gets {}", slice.entries.len()));
                 }
             }
             Err(problem) if problem.code() == Code::CursorExpired => return begin_anew(world, node, reading),
+            // It has to be opened again, and goes on from its cursor.
+            Err(problem) if problem.code() == Code::Unavailable && world.disk.failed_reads() > failed => {
+                world.note(format_args!("a reader of {topic} hears {}", problem.detail()));
+                let mut me = reading.borrow_mut();
+                if std::mem::take(&mut me.stale) {
+                    (me.expected, me.cursor) = (node.starts(me.topic), "earliest".into());
+                }
+                drop(me);
+                sleep(pause).await;
+                return true;
+            }
             Err(problem) => world.oracle.lock().broken("I1", format!("a reader of {topic} hears {}", problem.detail())),
         }
         if session.is_over() {

@@ -15,9 +15,11 @@ use posthorn_storage::state::memory::Memory;
 use tokio::task::LocalSet;
 
 use crate::actors::{Publisher, disable, meddle, publish, set};
+use crate::changing::{self, change};
 use crate::check;
-use crate::control::{Control, Status};
+use crate::control::{Control, Life, Status};
 use crate::keeping::{Keeping, keep_reading};
+use crate::leftovers::leftovers;
 use crate::network::Network;
 use crate::node::Node;
 use crate::oracle::End;
@@ -93,6 +95,8 @@ struct Lives {
     kept: Vec<Rc<RefCell<Keeping>>>,
     /// Of what only later seeds have.
     more: Random,
+    /// Of what only the newest seeds have.
+    third: Random,
     state: Arc<Memory>,
 }
 
@@ -108,6 +112,7 @@ impl Lives {
         Self {
             kept,
             more,
+            third: plan.third.as_ref().map_or(Random::new(0), |third| third.random.clone()),
             network: Network::new(Arc::clone(world), random),
             control: Rc::new(RefCell::new(Control::new(plan))),
             publishers: publishers.into_iter().map(|publisher| Rc::new(RefCell::new(publisher))).collect(),
@@ -157,7 +162,9 @@ impl Lives {
         self.look(&node).await?;
         let all = self.control.borrow().all(&self.world.plan);
         node.apply(&all).await;
+        self.note_births(&node);
         node.keep_house();
+        changing::end_removals(&self.world, &node, &self.control).await;
         let node = Rc::new(node);
         let world = &self.world;
         self.is_ready();
@@ -176,6 +183,14 @@ impl Lives {
                 let flipping = flip(Arc::clone(world), Rc::clone(&node), Rc::clone(&self.control), self.more.fork());
                 tokio::task::spawn_local(flipping);
             }
+        }
+        if last {
+            for topic in 0..world.plan.topics.len() {
+                changing::settle(world, &node, &self.control, topic).await;
+            }
+        } else if world.plan.third.is_some() {
+            let changing = change(Arc::clone(world), Rc::clone(&node), Rc::clone(&self.control), self.third.fork());
+            tokio::task::spawn_local(changing);
         }
         let publishing: Vec<_> = self
             .publishers
@@ -203,6 +218,17 @@ impl Lives {
         }
     }
 
+    /// Of subscriptions that the last process was told of, and did not say that it knew them.
+    fn note_births(&self, node: &Node) {
+        let (plan, control) = (&self.world.plan, self.control.borrow());
+        let born = |number: usize| self.world.oracle.lock().more.born.contains_key(&number);
+        let made = |number: &usize| plan.subscriptions[*number].late && control.statuses[*number] != Status::Unborn;
+        (0..plan.subscriptions.len())
+            .filter(made)
+            .filter(|number| plan.more.is_some() && !born(*number))
+            .for_each(|number| node.note_birth(number));
+    }
+
     fn is_ready(&self) {
         let (now, control) = (self.world.now(), self.control.borrow());
         let ready = control.statuses.iter().map(|status| if *status == Status::Active { now } else { Time::MAX });
@@ -214,8 +240,13 @@ impl Lives {
         for (number, topic) in self.world.plan.topics.iter().enumerate() {
             let keeps = self.world.plan.more.as_ref().map(|more| more.keeps[number]);
             let age = posthorn_domain::units::Dur::from_secs(keeps.and_then(|keeps| keeps.age).unwrap_or(90 * 86_400));
-            let settings = TopicSettings { incarnation: 1, partitions: topic.partitions, retention_age: Some(age), retention_bytes: None };
+            // Of one that is to go nothing is promised, and the node opens it by itself.
+            let Life::There(incarnation) = self.control.borrow().topics[number] else { continue };
+            let settings = TopicSettings { incarnation, partitions: topic.partitions, retention_age: Some(age), retention_bytes: None };
             let log = node.log.open(&topic.name.parse().map_err(|_| "a name")?, settings).map_err(|error| error.to_string())?;
+            if self.world.oracle.lock().is_going(number) {
+                self.world.oracle.lock().wiped(number, self.world.now());
+            }
             for partition in 0..topic.partitions {
                 let (start, end) = (log.bounds(partition).start, log.bounds(partition).end);
                 if keeps.is_some() {
@@ -271,6 +302,7 @@ impl Lives {
         }
         let how = stop(node).await?;
         check::accounts(&world, &self.control.borrow(), &self.state);
+        leftovers(&world, &self.control.borrow(), &self.state);
         Ok(how)
     }
 

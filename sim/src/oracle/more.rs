@@ -14,6 +14,9 @@ use crate::plan::more::Keeps;
 /// How long before a page is given the clock may have been looked at.
 const READ: Duration = Duration::from_secs(2);
 
+/// Of a replay whose topic is gone.
+const NOWHERE: Place = (usize::MAX, 0);
+
 /// The state.
 #[derive(Default)]
 pub struct MoreSeen {
@@ -58,11 +61,25 @@ impl MoreSeen {
     pub(super) fn of(plan: &Plan) -> Self {
         Self { keeps: plan.more.as_ref().map_or_else(Vec::new, |more| more.keeps.clone()), ..Self::default() }
     }
+
+    /// The topic is gone with these events.
+    pub(super) fn bury(&mut self, topic: usize, events: &BTreeSet<usize>) {
+        self.starts.retain(|place, _| place.0 != topic);
+        self.born.values_mut().for_each(|starts| starts.retain(|place, _| place.0 != topic));
+        self.twice.retain(|event| !events.contains(event));
+        self.replayed.retain(|(_, event), _| !events.contains(event));
+        self.doubts.retain(|(_, event)| !events.contains(event));
+        // They were of other offsets than those that come now.
+        self.replays.iter_mut().filter(|run| run.place.0 == topic).for_each(|run| run.place = NOWHERE);
+    }
 }
 
 impl Oracle {
     /// The log begins here now: what stood before must be past its retention.
     pub fn starts_at(&mut self, place: Place, start: u64, now: Time) {
+        if self.is_going(place.0) {
+            return;
+        }
         self.more.starts.insert(place, start);
         let Some(keeps) = self.more.keeps.get(place.0).copied() else { return };
         let log = self.log.get(&place);
@@ -89,7 +106,7 @@ impl Oracle {
 
     /// A reader of a pulled subscription, who asked at `asked`, is given these.
     pub fn given(&mut self, subscription: usize, events: &[usize], asked: Time, now: Time) {
-        for event in events {
+        for event in &self.there(subscription, events, now) {
             if !self.wanted(subscription, *event) {
                 self.broken("I2", format!("event {event} was given to readers of subscription {subscription}, which does not want it"));
             }
@@ -121,7 +138,10 @@ impl Oracle {
     /// It was answered: they are had, surely or perhaps, or they are not.
     pub fn committed(&mut self, subscription: usize, events: &[usize], had: Option<bool>, now: Time) {
         for event in events {
-            self.more.doubts.remove(&(subscription, *event));
+            // Of one whose topic went meanwhile nothing is known any more.
+            if !self.more.doubts.remove(&(subscription, *event)) {
+                continue;
+            }
             if let Some(surely) = had {
                 let (at, life) = (now, self.life);
                 let delivery = self.deliveries.entry((subscription, *event)).or_default();
@@ -157,7 +177,9 @@ impl Oracle {
             // That it was cancelled may have gone with the power.
             let is_forgotten = |at: Time| self.ends.iter().any(|(how, ended, _)| *how == End::Power && *ended >= at);
             let goes_on = |run: &Run| run.cancelled.is_none_or(|at| now.since(at) <= GRACE || is_forgotten(at));
-            if !runs.any(goes_on) && !self.more.twice.contains(event) {
+            // A dead letter of a replay is sent as one of it, whatever became of that.
+            let by_hand = self.by_hand.contains(&(subscription, *event));
+            if !runs.any(goes_on) && !by_hand && !self.more.twice.contains(event) {
                 let text = format!("event {event} at {kept:?} was replayed to subscription {subscription}, and nobody wanted that");
                 self.broken("I2", text);
             }
