@@ -42,6 +42,13 @@ impl Reading {
         self.expected.entry(partition).and_modify(|next| *next = (*next).min(end));
     }
 
+    /// Goes on from its cursor, if that is still good for anything.
+    fn open_again(&mut self, node: &Node) {
+        if std::mem::take(&mut self.stale) {
+            (self.expected, self.cursor) = (node.starts(self.topic), "earliest".into());
+        }
+    }
+
     fn take(&mut self, world: &World, slice: &Slice) {
         let topic = self.topic;
         for entry in &slice.entries {
@@ -139,11 +146,7 @@ async fn read_on(world: &World, node: &Node, reading: &RefCell<Reading>) -> bool
             // It has to be opened again, and goes on from its cursor.
             Err(problem) if problem.code() == Code::Unavailable && world.disk.failed_reads() > failed => {
                 world.note(format_args!("a reader of {topic} hears {}", problem.detail()));
-                let mut me = reading.borrow_mut();
-                if std::mem::take(&mut me.stale) {
-                    (me.expected, me.cursor) = (node.starts(me.topic), "earliest".into());
-                }
-                drop(me);
+                reading.borrow_mut().open_again(node);
                 sleep(pause).await;
                 return true;
             }

@@ -280,7 +280,8 @@ impl Lives {
         let world = Arc::clone(&self.world);
         world.note(format_args!("all is well"));
         self.network.heal();
-        sleep(100).await;
+        // Where endpoints take their time to say that they are gone, until the last has.
+        sleep(if world.plan.third.is_some() { 1_500 } else { 100 }).await;
         for number in 0..world.plan.subscriptions.len() {
             let status = self.control.borrow().statuses[number];
             if matches!(status, Status::Unborn | Status::Paused | Status::Disabled | Status::Pulled) {
