@@ -129,10 +129,13 @@ impl Shard {
         }
         let Subscriber { ready, lanes, retries, .. } = &mut **subscriber;
         ready.retain(|key| lanes.get(key).is_some_and(|lane| !lane.queue.is_empty()));
-        // What waits of a topic that is not read keeps nobody from the rest.
-        let read: HashSet<_> = pulled.places.iter().map(|place| (&place.topic, place.partition)).collect();
-        let is_read = |place: &Waiting| read.contains(&(&place.topic, place.partition));
-        let waiting = |retry| waiting(retry).filter(|place| is_read(place));
+        // What waits of a topic that is not read, or of one that was deleted before it was made again, keeps nobody from the rest.
+        let read: HashSet<_> = pulled.places.iter().map(|place| (&place.topic, place.incarnation, place.partition)).collect();
+        let is_read = |retry: &Retry| match &retry.source {
+            RetrySource::Log { topic, incarnation, partition, .. } => read.contains(&(topic, *incarnation, *partition)),
+            RetrySource::DeadLetter(_) => false,
+        };
+        let waiting = |retry: &Retry| waiting(retry).filter(|_| is_read(retry));
         let mut waiting = retries.in_memory().values().filter_map(|retry| Some((waiting(retry)?, retry.message)));
         let first = waiting.by_ref().take(WAITING).collect();
         // What only the store has is counted as one kind: the others in it are few.
