@@ -101,7 +101,11 @@ impl Client {
     /// Applies the kept snapshot, then follows the control plane until `shutdown`; by the end the last snapshot is on disk.
     pub async fn run(self, shutdown: CancellationToken) {
         let Self { endpoint, cache, mut link } = self;
-        let known = restore(&cache, &mut link).await;
+        // A table that comes when the shards have ended is never in force, and nothing may wait for it.
+        let known = tokio::select! {
+            known = restore(&cache, &mut link) => known,
+            () = shutdown.cancelled() => return,
+        };
         let saver = tokio::spawn(saver::run(cache, known, link.held.clone(), link.changes.subscribe(), link.saved.clone()));
         tokio::select! {
             () = follow(&endpoint, &mut link) => {}
