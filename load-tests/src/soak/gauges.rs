@@ -15,8 +15,10 @@ use crate::client::Client;
 use crate::usage;
 
 const EVERY: Duration = Duration::from_millis(500);
-/// The part of the time that is left to reach a steady state.
+/// The part of the time that is left to reach a steady state, and so many seconds, but never more than half of it: what faults leave in
+/// lanes and buffers fills for three minutes or so.
 const WARM_UP: f64 = 0.25;
+const WARM: f64 = 200.0;
 const MIB: f64 = 1024.0 * 1024.0;
 const KINDS: usize = 5;
 
@@ -117,8 +119,15 @@ fn disk(folder: &Path) -> u64 {
     entries.map(of).sum()
 }
 
+/// How many of the samples are warm-up.
+fn warm(samples: &[Sample]) -> usize {
+    let share = (samples.len() as f64 * WARM_UP) as usize;
+    let cold = samples.partition_point(|(at, _)| *at < WARM);
+    cold.clamp(share, samples.len() / 2)
+}
+
 fn halves(samples: &[Sample], number: usize) -> Option<Halves> {
-    let steady = &samples[(samples.len() as f64 * WARM_UP) as usize..];
+    let steady = &samples[warm(samples)..];
     let (first, second) = steady.split_at(steady.len() / 2);
     let low = |half: &[Sample]| {
         let mut values: Vec<f64> = half.iter().map(|(_, values)| values[number]).collect();

@@ -79,9 +79,9 @@ impl Outcome {
             if self.wrong.is_empty() { "nothing lost, nothing grew".to_owned() } else { self.wrong.join("; ") },
         );
         page.push_str(
-            "\nThe first third has kills and restarts; the rest is one life of the process. Its first quarter is warm-up, the other three are\n\
-             compared by halves: a quarter of the samples were at or below the figure (faults make everything swing; what leaks is not given\n\
-             back). Allowed is a share of the first half and a number beyond.\n\n\
+            "\nThe first third has kills and restarts; the rest is one life of the process. Its first quarter is warm-up (200 s if that\n\
+             is more, and half if that is less); what is left is compared by halves: a quarter of the samples were at or below the figure\n\
+             (faults make everything swing; what leaks is not given back). Allowed is a share of the first half and a number beyond.\n\n\
              | | first half | second half | allowed | most | slope, an hour |\n|---|---|---|---|---|---|\n",
         );
         for (gauge, halves) in GAUGES.iter().zip(&self.found.gauges) {
